@@ -1,0 +1,1 @@
+//! The MQTT broker: listeners, sessions, router, retained messages, wills, access rules

@@ -1,0 +1,1 @@
+//! The durable journal: segments, group commit, readers, hold files

@@ -1,0 +1,1 @@
+//! A local IoT Hub: the service side of Azure IoT Hub on loopback

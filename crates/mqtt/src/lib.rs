@@ -1,0 +1,1 @@
+//! MQTT packets, protocol state, topic names and filters; opens no socket

@@ -1,0 +1,1 @@
+//! What Hubward knows: devices, integrations, bindings, progress, dead letters, users

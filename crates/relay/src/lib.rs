@@ -1,0 +1,1 @@
+//! The relay: lanes from the journal to the hubs, progress, dead letters, provisioning
