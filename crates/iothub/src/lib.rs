@@ -1,1 +1,20 @@
-//! A client for Azure IoT Hub: connection strings, SAS tokens, identity registry, D2C
+//! A client for Azure IoT Hub: connection strings, SAS tokens, identity registry, device-to-cloud messages.
+//!
+//! It speaks to the hub as Microsoft's SDKs do, for many devices at once, and sorts what the hub refuses into whose fault
+//! it is and what to do. It keeps no state on disk, retries nothing by itself, and never turns a TLS check off. In
+//! reading order:
+//!
+//! - [`connection_string`]: connection strings as types, refused with code, field and remedy;
+//! - [`endpoints`]: which hosts may be named, and where a hub is really reached;
+//! - [`clock`], [`sas`]: tokens and their renewal;
+//! - [`tls`]: how the hub's certificate is checked;
+//! - [`fault`]: refusals, sorted;
+//! - [`message`]: a device-to-cloud message and its size.
+
+pub mod clock;
+pub mod connection_string;
+pub mod endpoints;
+pub mod fault;
+pub mod message;
+pub mod sas;
+pub mod tls;
