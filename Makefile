@@ -1,0 +1,47 @@
+# The commands of this repository. `make help` lists them.
+
+FOR ?= 20s
+SCENARIO ?= first
+SECONDS ?= 60
+
+.DEFAULT_GOAL := help
+.PHONY: help run build test lint fmt bench soak fuzz golden doc
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@echo
+	@echo '  Variables: FOR=20s (run), SCENARIO=first (bench), SECONDS=60 (fuzz), NO_INSTALL=1 (test installs nothing)'
+
+run: ## check what is needed, build, and show the main job: devices' signals arriving in a local IoT Hub
+	@scripts/check-needs
+	cargo build --release --locked -p hubward
+	@target/release/hubward demo --for $(FOR)
+
+build: ## the release binary, target/release/hubward
+	@scripts/check-needs
+	cargo build --release --locked -p hubward
+
+test: ## everything: format, lints, unit tests, end-to-end tests with real clients, the documents' commands
+	@scripts/test
+
+lint: ## format and clippy, warnings denied
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+fmt: ## format all code
+	cargo fmt --all
+
+doc: ## the crates' documentation in target/doc
+	cargo doc --workspace --no-deps --locked
+
+bench: ## figures beside a peer, one interleaved run (SCENARIO=first|attach)
+	@scripts/bench $(SCENARIO)
+
+soak: ## the tests with larger numbers (minutes to hours)
+	@scripts/soak
+
+fuzz: ## mutate the kept corpus against every decoder for SECONDS each
+	cargo run --release --locked -p hubward-fuzz -- --seconds $(SECONDS)
+
+golden: ## write the journal's golden files for the current format version
+	HUBWARD_WRITE_GOLDEN=1 cargo test --locked -p hubward-journal golden
