@@ -1,1 +1,59 @@
-//! What Hubward knows: devices, integrations, bindings, progress, dead letters, users
+//! What Hubward knows, in one SQLite database: devices and their credentials, integrations, bindings, the relay's
+//! progress, dead letters, what is still to be deleted at hubs, users, API tokens and the audit log.
+//!
+//! [`Registry`] is a cheap handle; its methods are grouped by file, each of which also defines what it takes and gives.
+//! When a method that writes answers `Ok`, the change is on disk (one write transaction, synced). Logins are judged
+//! from memory ([`logins`]), so that thousands of devices may connect at once.
+//!
+//! It knows nothing of HTTP, MQTT packets or Azure's wire, talks to no hub, and keeps no secret in clear: device
+//! secrets and tokens as SHA-256, passwords as argon2id, everything that must be read again sealed ([`seal`]).
+//!
+//! In reading order:
+//! - [`store`]: opening, migrations, the one writer and the few readers;
+//! - [`key`]: the master key, beside the data folder, never in it;
+//! - [`seal`]: sealing and opening secrets; [`rotate`]: new keys for all of them;
+//! - [`error`]: what callers may branch on;
+//! - [`devices`], [`logins`]: devices, their credentials, and who may connect;
+//! - [`integrations`], [`bindings`], [`identities`]: destinations, the devices in them, what was made at the hub;
+//! - [`progress`], [`dead_letters`]: what the relay must not forget;
+//! - [`users`], [`tokens`], [`audit`]: people, scripts, and what they did.
+
+pub mod audit;
+pub mod bindings;
+pub mod dead_letters;
+pub mod devices;
+pub mod error;
+pub mod identities;
+pub mod integrations;
+pub mod key;
+pub mod logins;
+pub mod progress;
+pub mod rotate;
+pub mod seal;
+pub mod store;
+pub mod tokens;
+pub mod users;
+
+mod password;
+mod random;
+mod row;
+
+pub use audit::AuditEntry;
+pub use bindings::{Binding, BindingChange, HubSide, Keys, NewBinding, Removed};
+pub use dead_letters::{DeadLetter, DeadLetterFilter, NewDeadLetter};
+pub use devices::{Activity, Device, NewCredential, NewDevice, WithSecret};
+pub use error::{Error, OpenError};
+pub use identities::{MadeIdentity, PendingDeletion};
+pub use integrations::{Edit, Integration, NewIntegration, Removal, Settings};
+pub use key::{KeySource, default_key_file};
+pub use logins::{LoginAttempt, LoginDevice, LoginRefused, Verified};
+pub use progress::{Lane, Progress, ProgressUpdate, Saved};
+pub use rotate::Rotated;
+pub use seal::SealError;
+pub use secrecy::{ExposeSecret, SecretString};
+pub use store::{KeyInfo, Registry};
+pub use tokens::ApiToken;
+pub use users::User;
+
+#[cfg(test)]
+mod testing;

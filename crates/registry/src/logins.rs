@@ -1,0 +1,336 @@
+//! Who may connect, judged from memory.
+//!
+//! The registry keeps every device's credential and every API token here, so a thousand devices that connect at once
+//! ask no database. A write tells it before its commit that a change is on the way ([`Logins::change`]) and after it
+//! what changed; if the second part never comes (the caller was dropped half way), the next login loads everything
+//! again. So a credential that was taken back is never honoured.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+
+use hubward_model::{DeviceId, DeviceKind, DeviceName, Timestamp};
+use secrecy::{ExposeSecret as _, SecretString};
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+use zeroize::Zeroizing;
+
+use crate::devices::{Device, digest};
+use crate::password::Passwords;
+use crate::{ApiToken, Error, Registry, random};
+
+/// What a client says of itself when it connects.
+#[derive(Debug, Clone, Copy)]
+pub struct LoginAttempt<'a> {
+    /// Its MQTT client id.
+    pub client_id: &'a str,
+    /// Its user name.
+    pub username: Option<&'a str>,
+    /// Its password.
+    pub password: Option<&'a SecretString>,
+}
+
+/// Who it is.
+#[derive(Debug, Clone)]
+pub enum Verified {
+    /// A device.
+    Device(LoginDevice),
+    /// An app, by its API token; what it may do stands in the token's scopes.
+    App(ApiToken),
+}
+
+/// A device that proved itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoginDevice {
+    /// Its id.
+    pub id: DeviceId,
+    /// Its name.
+    pub name: DeviceName,
+    /// How it speaks.
+    pub kind: DeviceKind,
+    /// Uplink topic filters of its own; none: those of its kind.
+    pub topics: Arc<[String]>,
+}
+
+/// Why a login was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum LoginRefused {
+    /// Unknown user name, wrong password, a token that is not the client id, or a device that is being removed.
+    #[error("no device or app with these credentials")]
+    BadCredentials,
+    /// The registry could not tell.
+    #[error("logins cannot be checked")]
+    Unavailable(#[source] Error),
+}
+
+impl Registry {
+    /// Judges a login. Devices of kind mqtt give their id (or user name) and secret, Pycom's firmware its token as
+    /// client id and password, apps any user name and an API token.
+    ///
+    /// # Errors
+    /// When it is refused, or cannot be judged.
+    pub async fn verify_login(&self, attempt: &LoginAttempt<'_>) -> Result<Verified, LoginRefused> {
+        self.refresh_logins().await.map_err(LoginRefused::Unavailable)?;
+        let password = attempt.password.ok_or(LoginRefused::BadCredentials)?;
+        let digest = digest(password);
+
+        // Pycom's firmware: the token is looked up by its hash, the user name is checked if one is set.
+        let (by_name, app) = {
+            let index = self.inner.logins.read();
+            if let Some(entry) = index.by_token.get(&digest).and_then(|id| index.devices.get(id)) {
+                let same = bool::from(attempt.client_id.as_bytes().ct_eq(password.expose_secret().as_bytes()));
+                let owner = entry.username.as_deref().is_none_or(|owner| attempt.username == Some(owner));
+                let verified = same && owner && !entry.removing;
+                return if verified { Ok(entry.verified()) } else { Err(LoginRefused::BadCredentials) };
+            }
+            (attempt.username.and_then(|name| index.by_name(name)).cloned(), index.app(&digest))
+        };
+        if let Some(entry) = by_name.filter(|entry| !entry.removing) {
+            let right = match &entry.credential {
+                Credential::Digest(stored) => stored.ct_eq(&digest).into(),
+                Credential::Password { phc, seen } => {
+                    self.inner.logins.verify_password(password, phc, seen, &entry.id).await
+                }
+            };
+            if right {
+                return Ok(entry.verified());
+            }
+        }
+        app.map(Verified::App).ok_or(LoginRefused::BadCredentials)
+    }
+
+    /// The Pycom device whose token this is.
+    #[must_use]
+    pub fn device_of_token(&self, token: &str) -> Option<DeviceId> {
+        let digest: [u8; 32] = Sha256::digest(token.as_bytes()).into();
+        self.inner.logins.read().by_token.get(&digest).cloned()
+    }
+
+    /// The name of a device, from memory.
+    #[must_use]
+    pub fn device_name(&self, id: &DeviceId) -> Option<DeviceName> {
+        self.inner.logins.read().devices.get(id).map(|entry| entry.name.clone())
+    }
+
+    /// The API token that this is the secret of, unless it expired.
+    #[must_use]
+    pub fn verify_api_token(&self, secret: &SecretString) -> Option<ApiToken> {
+        self.inner.logins.read().app(&digest(secret))
+    }
+
+    /// Loads all logins, at the start.
+    pub(crate) async fn load_logins(&self) -> Result<(), Error> {
+        self.inner.logins.stale.store(true, Ordering::SeqCst);
+        self.refresh_logins().await
+    }
+
+    /// Loads all logins again if a change was begun and never told. A change that is under way is waited for.
+    async fn refresh_logins(&self) -> Result<(), Error> {
+        let logins = &self.inner.logins;
+        if !logins.stale.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        let mut writer = self.writer().await;
+        if logins.stale.load(Ordering::SeqCst) {
+            let entries = Self::login_entries(&mut writer.connection).await?;
+            let apps = Self::token_entries(&mut writer.connection).await?;
+            let mut index = logins.write();
+            *index = Index::default();
+            entries.into_iter().for_each(|entry| index.put(entry));
+            index.apps.extend(apps);
+            drop(index);
+            logins.stale.store(false, Ordering::SeqCst);
+        }
+        Ok(())
+    }
+}
+
+/// All credentials, in memory.
+pub(crate) struct Logins {
+    index: RwLock<Index>,
+    stale: AtomicBool,
+    pub(crate) passwords: Passwords,
+    /// Of this process alone: a stolen memory image apart, what it makes of a password is of no use.
+    pepper: Zeroizing<[u8; 32]>,
+}
+
+impl Default for Logins {
+    fn default() -> Self {
+        Self {
+            index: RwLock::default(),
+            stale: AtomicBool::new(true),
+            passwords: Passwords::default(),
+            pepper: random::bytes(),
+        }
+    }
+}
+
+impl Logins {
+    /// Says that a change will be committed; what the answer is told afterwards is what changed. Called by the writer.
+    pub(crate) fn change(&self) -> Change<'_> {
+        let missed_one = self.stale.swap(true, Ordering::SeqCst);
+        Change { logins: self, missed_one }
+    }
+
+    /// argon2id once for each password, then its keyed hash: devices reconnect with the same one.
+    async fn verify_password(&self, password: &SecretString, phc: &str, seen: &Seen, id: &DeviceId) -> bool {
+        let keyed: [u8; 32] = Sha256::new()
+            .chain_update(self.pepper.as_slice())
+            .chain_update(id.as_str())
+            .chain_update(b"\0")
+            .chain_update(password.expose_secret())
+            .finalize()
+            .into();
+        let known = *seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.is_some_and(|known| known.ct_eq(&keyed).into()) {
+            return true;
+        }
+        let right = self.passwords.verify(password, Some(phc.to_owned())).await;
+        if right {
+            *seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(keyed);
+        }
+        right
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Index> {
+        self.index.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, Index> {
+        self.index.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A change that is being committed.
+pub(crate) struct Change<'a> {
+    logins: &'a Logins,
+    /// An earlier change was never told: only loading all again helps.
+    missed_one: bool,
+}
+
+impl Change<'_> {
+    pub(crate) fn put(self, entries: impl IntoIterator<Item = Entry>) {
+        self.apply(|index| entries.into_iter().for_each(|entry| index.put(entry)));
+    }
+
+    pub(crate) fn remove(self, id: &DeviceId) {
+        self.apply(|index| index.remove(id));
+    }
+
+    pub(crate) fn put_app(self, digest: [u8; 32], token: ApiToken) {
+        self.apply(|index| drop(index.apps.insert(digest, token)));
+    }
+
+    pub(crate) fn remove_app(self, id: &str) {
+        self.apply(|index| index.apps.retain(|_, token| token.id != id));
+    }
+
+    fn apply(self, change: impl FnOnce(&mut Index)) {
+        change(&mut self.logins.write());
+        self.logins.stale.store(self.missed_one, Ordering::SeqCst);
+    }
+}
+
+#[derive(Default)]
+struct Index {
+    devices: HashMap<DeviceId, Arc<Entry>>,
+    /// User names of devices of kind mqtt that have their own.
+    by_username: HashMap<String, DeviceId>,
+    /// SHA-256 of tokens of devices of kind pycom.
+    by_token: HashMap<[u8; 32], DeviceId>,
+    apps: HashMap<[u8; 32], ApiToken>,
+}
+
+impl Index {
+    fn put(&mut self, entry: Entry) {
+        self.remove(&entry.id);
+        match (entry.kind, &entry.credential, &entry.username) {
+            (DeviceKind::Pycom, Credential::Digest(digest), _) => {
+                self.by_token.insert(*digest, entry.id.clone());
+            }
+            (DeviceKind::Mqtt, _, Some(username)) => {
+                self.by_username.insert(username.clone(), entry.id.clone());
+            }
+            _ => {}
+        }
+        self.devices.insert(entry.id.clone(), Arc::new(entry));
+    }
+
+    fn remove(&mut self, id: &DeviceId) {
+        let Some(entry) = self.devices.remove(id) else { return };
+        if let Credential::Digest(digest) = &entry.credential {
+            self.by_token.remove(digest);
+        }
+        if let (DeviceKind::Mqtt, Some(username)) = (entry.kind, &entry.username) {
+            self.by_username.remove(username);
+        }
+    }
+
+    /// The device of kind mqtt that logs in with this user name.
+    fn by_name(&self, username: &str) -> Option<&Arc<Entry>> {
+        let id = match self.by_username.get(username) {
+            Some(id) => id.clone(),
+            None => username.parse().ok()?,
+        };
+        self.devices.get(&id).filter(|entry| entry.kind == DeviceKind::Mqtt)
+    }
+
+    fn app(&self, digest: &[u8; 32]) -> Option<ApiToken> {
+        let token = self.apps.get(digest)?;
+        token.expires_at.is_none_or(|end| Timestamp::now() < end).then(|| token.clone())
+    }
+}
+
+/// A device as logins know it.
+pub(crate) struct Entry {
+    id: DeviceId,
+    name: DeviceName,
+    kind: DeviceKind,
+    username: Option<String>,
+    topics: Arc<[String]>,
+    credential: Credential,
+    removing: bool,
+}
+
+impl Entry {
+    pub(crate) fn new(device: &Device, credential: Credential) -> Self {
+        Self {
+            id: device.id.clone(),
+            name: device.name.clone(),
+            kind: device.kind,
+            username: device.username.clone(),
+            topics: device.topics.clone().into(),
+            credential,
+            removing: device.removing,
+        }
+    }
+
+    fn verified(&self) -> Verified {
+        Verified::Device(LoginDevice {
+            id: self.id.clone(),
+            name: self.name.clone(),
+            kind: self.kind,
+            topics: Arc::clone(&self.topics),
+        })
+    }
+}
+
+/// What a device proves itself with.
+pub(crate) enum Credential {
+    /// SHA-256 of a random secret.
+    Digest([u8; 32]),
+    /// An imported password.
+    Password { phc: String, seen: Seen },
+}
+
+/// The keyed hash of the password that was right.
+type Seen = Mutex<Option<[u8; 32]>>;
+
+impl Credential {
+    pub(crate) fn phc(phc: String) -> Self {
+        Self::Password { phc, seen: Mutex::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests;
