@@ -102,6 +102,7 @@ impl Cause {
     #[must_use]
     pub fn of_number(number: u32) -> Option<Self> {
         Some(match number {
+            400_020 => Self::HubGone,
             400_027 | 409_002 => Self::Stolen,
             401_000..=401_999 => Self::Unauthorized,
             403_002 => Self::Quota,
@@ -113,7 +114,7 @@ impl Cause {
             404_104 => Self::Busy,
             409_001 => Self::AlreadyExists,
             412_001 => Self::Precondition,
-            413_001 => Self::TooLarge,
+            413_001 | 413_002 => Self::TooLarge,
             400_000..=400_999 => Self::Malformed,
             500_000..=504_999 => Self::Busy,
             _ => return None,
@@ -134,7 +135,9 @@ impl Cause {
 pub(crate) const NAMES: &[(&str, u32)] = &[
     ("ArgumentInvalid", 400_004),
     ("IotHubFormatError", 400_006),
+    ("DeviceDefinedMultipleTimes", 400_011),
     ("BulkRegistryOperationFailure", 400_013),
+    ("IotHubSuspended", 400_020),
     ("ConnectionForcefullyClosedOnNewConnection", 400_027),
     ("IotHubUnauthorizedAccess", 401_002),
     ("IotHubUnauthorized", 401_003),
@@ -254,7 +257,7 @@ impl std::error::Error for HubRefusal {}
 pub(crate) fn number_in(text: &str) -> Option<u32> {
     let at = text.to_ascii_lowercase().find("errorcode")?;
     let rest = text.get(at + "errorcode".len()..)?;
-    let rest = rest.trim_start_matches(|c: char| matches!(c, '"' | '\\' | ':' | '=' | ' '));
+    let rest = rest.trim_start_matches(['"', '\\', ':', '=', ' ']);
     let word: &str = &rest[..rest.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(rest.len())];
     match word.parse::<u32>() {
         // Numbers are six digits, in newer answers with three more behind them (404001000).
@@ -300,10 +303,12 @@ mod tests {
     }
 
     #[test]
-    fn every_name_has_a_meaning() {
+    fn names_and_numbers_mean_the_same() {
         for (name, number) in NAMES {
-            let known = Cause::of_name(name).is_some();
-            assert_eq!(known, Cause::of_number(*number).is_some());
+            assert_eq!(Cause::of_name(name), Cause::of_number(*number), "{name}");
         }
+        assert_eq!(Cause::of_name("DeviceNotFound"), Some(Cause::DeviceNotFound));
+        assert_eq!(Cause::of_name("iothubquotaexceeded"), Some(Cause::Quota));
+        assert_eq!(Cause::of_name("NoSuchName"), None);
     }
 }

@@ -6,15 +6,24 @@
 //!
 //! - [`connection_string`]: connection strings as types, refused with code, field and remedy;
 //! - [`endpoints`]: which hosts may be named, and where a hub is really reached;
+//! - [`rules`]: what Azure allows as names of hubs and resource groups, and as ids of devices;
 //! - [`clock`], [`sas`]: tokens and their renewal;
 //! - [`tls`]: how the hub's certificate is checked;
 //! - [`fault`]: refusals, sorted;
+//! - [`registry`]: the identity registry over HTTPS;
+//! - [`login`]: the check of a connection string before anything is stored;
 //! - [`message`]: a device-to-cloud message and its size.
 
 pub mod clock;
 pub mod connection_string;
 pub mod endpoints;
 pub mod fault;
+pub mod login;
 pub mod message;
+pub mod registry;
+pub mod rules;
 pub mod sas;
 pub mod tls;
+
+#[cfg(test)]
+mod test_server;

@@ -1,0 +1,199 @@
+//! One HTTPS request to the hub and its answer, with time-outs, a bounded body, and failures told apart.
+
+use std::error::Error as StdError;
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::{Method, redirect};
+
+use super::{RegistryError, Settings};
+use crate::connection_string::HostName;
+use crate::endpoints::Endpoints;
+
+/// Largest answer that is read: a page of 1,000 devices has about 1 MiB.
+const MAX_ANSWER: usize = 16 << 20;
+
+/// The way to one hub's HTTPS endpoint.
+#[derive(Debug)]
+pub(super) struct Http {
+    client: reqwest::Client,
+    /// `https://host[:port]`
+    base: String,
+    /// Host and port really connected to, for texts.
+    host: String,
+    connect_timeout: Duration,
+    request_timeout: Duration,
+}
+
+/// What came back, whatever the status.
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) body: Vec<u8>,
+    pub(super) error_code: Option<String>,
+    pub(super) continuation: Option<String>,
+    pub(super) retry_after: Option<Duration>,
+    pub(super) server_time: Option<SystemTime>,
+}
+
+/// One request.
+pub(super) struct Request<'a> {
+    pub(super) method: Method,
+    /// Path and query, already encoded.
+    pub(super) path: String,
+    pub(super) headers: Vec<(&'static str, String)>,
+    pub(super) authorization: &'a str,
+    pub(super) body: Option<Vec<u8>>,
+}
+
+impl Http {
+    pub(super) fn new(
+        hub: &HostName,
+        endpoints: &Endpoints,
+        tls: &rustls::ClientConfig,
+        settings: &Settings,
+    ) -> Result<Self, RegistryError> {
+        let (host, port) = endpoints.https(hub);
+        // The URL names the hub, so that its certificate is checked and the Host header reads so; the resolver says where it
+        // is. An address as HostName is never resolved, there the URL itself must lead to the endpoint.
+        let named = if hub.host().parse::<IpAddr>().is_ok() { &host } else { hub.host() };
+        let url = HostName::new(named, (port != 443).then_some(port))
+            .map_err(|error| RegistryError::Request { reason: error.to_string() })?;
+        let client = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls.clone())
+            .https_only(true)
+            .redirect(redirect::Policy::none())
+            .dns_resolver(Arc::new(Fixed { host: host.clone() }))
+            .connect_timeout(settings.connect_timeout)
+            .pool_max_idle_per_host(8)
+            .user_agent(concat!("hubward-iothub/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|error| RegistryError::Request { reason: error.to_string() })?;
+        let host = HostName::new(&host, Some(port)).map_or(host, |host| host.to_string());
+        let (connect_timeout, request_timeout) = (settings.connect_timeout, settings.request_timeout);
+        Ok(Self { client, base: format!("https://{url}"), host, connect_timeout, request_timeout })
+    }
+
+    pub(super) fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Sends `request` and reads the whole answer, whatever its status.
+    pub(super) async fn send(&self, request: Request<'_>) -> Result<Answer, RegistryError> {
+        let silent = || RegistryError::Silent { host: self.host.clone(), after: self.request_timeout };
+        tokio::time::timeout(self.request_timeout, self.exchange(request)).await.map_err(|_| silent())?
+    }
+
+    async fn exchange(&self, request: Request<'_>) -> Result<Answer, RegistryError> {
+        let Request { method, path, headers, authorization, body } = request;
+        let mut builder = self.client.request(method, format!("{}{path}", self.base));
+        builder = builder.header("Authorization", authorization).header("Accept", "application/json");
+        for (name, value) in headers {
+            builder = builder.header(name, value);
+        }
+        if let Some(body) = body {
+            builder = builder.header("Content-Type", "application/json; charset=utf-8").body(body);
+        }
+        let mut response = builder.send().await.map_err(|error| self.failed(&error))?;
+        let header = |name: &str| {
+            response.headers().get(name).and_then(|value| value.to_str().ok()).map(|value| value.trim().to_owned())
+        };
+        let server_time = header("date").and_then(|date| http_date(&date));
+        let retry_after = header("retry-after").and_then(|value| match value.parse::<u64>() {
+            Ok(seconds) => Some(Duration::from_secs(seconds.min(24 * 3600))),
+            Err(_) => http_date(&value)?.duration_since(server_time?).ok(),
+        });
+        let mut answer = Answer {
+            status: response.status().as_u16(),
+            body: Vec::new(),
+            error_code: header("iothub-errorcode"),
+            continuation: header("x-ms-continuation").filter(|text| !text.is_empty()),
+            retry_after,
+            server_time,
+        };
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.failed(&error))? {
+            if answer.body.len() + chunk.len() > MAX_ANSWER {
+                let reason = format!("more than {MAX_ANSWER} bytes");
+                return Err(RegistryError::Nonsense { host: self.host.clone(), status: answer.status, reason });
+            }
+            answer.body.extend_from_slice(&chunk);
+        }
+        Ok(answer)
+    }
+
+    /// What a failure of the exchange means, from the innermost error that says something.
+    fn failed(&self, error: &reqwest::Error) -> RegistryError {
+        let host = self.host.clone();
+        let mut deepest = error.to_string();
+        let mut next: Option<&(dyn StdError + 'static)> = error.source();
+        while let Some(cause) = next {
+            if let Some(unknown) = cause.downcast_ref::<Unresolved>() {
+                return RegistryError::UnknownHost { host: unknown.host.clone(), reason: unknown.reason.clone() };
+            }
+            let io = cause.downcast_ref::<io::Error>();
+            let tls = cause
+                .downcast_ref::<rustls::Error>()
+                .or_else(|| io.and_then(io::Error::get_ref).and_then(|inner| inner.downcast_ref()));
+            match tls {
+                Some(rustls::Error::InvalidCertificate(reason)) => {
+                    return RegistryError::NotTrusted { host, reason: reason.to_string() };
+                }
+                Some(rustls::Error::NoCertificatesPresented) => {
+                    return RegistryError::NotTrusted { host, reason: "it shows none".to_owned() };
+                }
+                Some(rustls::Error::InvalidMessage(_)) => {
+                    return RegistryError::Unreachable { host, reason: "it does not speak TLS".to_owned() };
+                }
+                Some(other) => return RegistryError::Unreachable { host, reason: format!("TLS: {other}") },
+                None => {}
+            }
+            // Custom I/O errors show their inner error only through get_ref.
+            deepest = cause.to_string();
+            next = match io.and_then(io::Error::get_ref) {
+                Some(inner) => Some(inner),
+                None => cause.source(),
+            };
+        }
+        if error.is_timeout() {
+            return RegistryError::Silent { host, after: self.connect_timeout };
+        }
+        if error.is_builder() {
+            return RegistryError::Request { reason: deepest };
+        }
+        RegistryError::Unreachable { host, reason: deepest }
+    }
+}
+
+/// Resolves every name to the addresses of one host.
+#[derive(Debug)]
+struct Fixed {
+    host: String,
+}
+
+impl Resolve for Fixed {
+    fn resolve(&self, _: Name) -> Resolving {
+        let host = self.host.clone();
+        Box::pin(async move {
+            // Port 0: the one of the URL.
+            let addresses = tokio::net::lookup_host((host.as_str(), 0)).await.map(Iterator::collect::<Vec<_>>);
+            match addresses {
+                Ok(addresses) => Ok(Box::new(addresses.into_iter()) as Addrs),
+                Err(error) => Err(Unresolved { host, reason: error.to_string() }.into()),
+            }
+        })
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("{reason}")]
+struct Unresolved {
+    host: String,
+    reason: String,
+}
+
+/// `Sun, 22 Nov 2026 22:19:00 GMT`
+fn http_date(text: &str) -> Option<SystemTime> {
+    jiff::fmt::rfc2822::parse(text).ok().map(|zoned| zoned.timestamp().into())
+}
