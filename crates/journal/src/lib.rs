@@ -1,1 +1,53 @@
-//! The durable journal: segments, group commit, readers, hold files
+//! The durable journal: every record that was acknowledged is in it, in order, after any crash.
+//!
+//! [`Journal::append`] gives a record its place at once; the [`Committer`], on its own thread, writes all that waits
+//! with one sync and tells the [`Waiter`]s. Readers ([`Reader`]) see durable records only, from memory at the tail and
+//! from segment files before it. Two words that are never one: *appended* has an offset, *durable* survives.
+//!
+//! It does not know MQTT or Azure, does not look into payloads and notes, and is no database: records are read in
+//! order, by offset, or the latest of one device.
+//!
+//! In reading order:
+//!
+//! - `format`: the format on disk and what holds it together (`format.rs`);
+//! - `journal`, `waiter`: append, and hear of the commit;
+//! - `committer`, `active`: group commit into the segment being written;
+//! - `reader`, `cache`, `scan`: reading, at the tail and from disk;
+//! - `segment`, `recovery`, `crashsafe`: segments at rest, and what an opening does with them;
+//! - `housekeeper`, `pin`: retention, and what holds it back;
+//! - `hold`: records kept for those who cannot take them now;
+//! - `info`: what the journal tells of itself;
+//! - [`files`], [`testing`]: the file system, and one that fails on request.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
+
+mod active;
+mod cache;
+mod committer;
+mod crashsafe;
+mod error;
+pub mod files;
+mod format;
+mod hold;
+mod housekeeper;
+mod info;
+mod journal;
+mod options;
+mod pin;
+mod reader;
+mod recovery;
+mod scan;
+mod segment;
+mod shared;
+pub mod testing;
+mod waiter;
+
+pub use committer::Committer;
+pub use error::{AppendError, Full, HoldError, OpenError, ReadError};
+pub use files::{File, Files, RealFiles};
+pub use info::{Health, Info};
+pub use journal::Journal;
+pub use options::Options;
+pub use pin::Pin;
+pub use reader::{Chunk, Reader};
+pub use waiter::{Progress, Waiter};

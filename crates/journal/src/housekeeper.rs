@@ -1,0 +1,244 @@
+//! What need not be done before an answer: fill files ahead, seal full segments, remove old ones.
+
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+
+use hubward_model::{Offset, Timestamp};
+
+use crate::active::{Blank, Room, Spare};
+use crate::crashsafe;
+use crate::files::remove_if_there;
+use crate::format::index;
+use crate::segment::{Segment, index_path, lock};
+use crate::shared::Shared;
+
+/// It looks around at least this often.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The journal's second thread.
+pub(crate) struct Housekeeper {
+    shared: Arc<Shared>,
+    /// Locked while a spare is made: the committer, when it needs one, waits for it rather than making another.
+    spare: Mutex<Spare>,
+    /// Room of the active segment.
+    room: Mutex<Weak<Room>>,
+    /// Full segments to be cut to size (`true`) and described.
+    full: Mutex<Vec<(Arc<Segment>, bool)>>,
+    /// Removed from the journal, still on disk.
+    doomed: Mutex<Vec<Arc<Segment>>>,
+    capacity: u64,
+    soft_limit: AtomicU64,
+}
+
+impl Housekeeper {
+    pub(crate) fn new(shared: Arc<Shared>, spare: Spare) -> Self {
+        let capacity = shared.options.segment_size();
+        let keeper = Self {
+            shared,
+            spare: Mutex::new(spare),
+            room: Mutex::new(Weak::new()),
+            full: Mutex::default(),
+            doomed: Mutex::default(),
+            capacity,
+            soft_limit: AtomicU64::new(0),
+        };
+        keeper.set_limit();
+        keeper
+    }
+
+    /// Works until it is told to stop.
+    pub(crate) fn run(&self) {
+        loop {
+            self.round();
+            if !self.shared.chores.wait(PAUSE) {
+                return;
+            }
+        }
+    }
+
+    /// Everything that is to be done now.
+    pub(crate) fn round(&self) {
+        // A full disk stops the filling; the committer will find out, and say so.
+        if let Err(error) = self.fill() {
+            tracing::debug!(%error, "could not write ahead");
+        }
+        self.describe();
+        self.set_limit();
+        self.retain();
+    }
+
+    /// Bytes of a full segment.
+    pub(crate) fn capacity(&self) -> u64 {
+        self.capacity
+    }
+
+    /// Over this many bytes old segments go before their history is over.
+    pub(crate) fn soft_limit(&self) -> u64 {
+        self.soft_limit.load(Ordering::Relaxed)
+    }
+
+    /// The file for the next segment.
+    pub(crate) fn take_blank(&self) -> io::Result<Blank> {
+        let blank = lock(&self.spare).take(self.shared.files.as_ref(), self.shared.dir(), self.capacity)?;
+        self.shared.chores.ask();
+        Ok(blank)
+    }
+
+    /// Fills this room from now on.
+    pub(crate) fn watch_room(&self, room: &Arc<Room>) {
+        *lock(&self.room) = Arc::downgrade(room);
+    }
+
+    /// Whether a new segment can be made and written.
+    pub(crate) fn try_disk(&self) -> io::Result<()> {
+        let mut spare = lock(&self.spare);
+        spare.make(self.shared.files.as_ref(), self.shared.dir(), self.capacity)?;
+        let tried = spare.room().map_or(Ok(()), |room| room.fill());
+        if tried.is_err() {
+            // A file whose sync failed is never used.
+            spare.discard(self.shared.files.as_ref());
+        }
+        tried
+    }
+
+    /// A full segment: to be cut to size and described when there is time.
+    pub(crate) fn seal_later(&self, segment: Arc<Segment>) {
+        segment.seal();
+        lock(&self.full).push((segment, true));
+        self.shared.chores.ask();
+    }
+
+    /// An abandoned segment: described, but its file is left alone.
+    pub(crate) fn index_later(&self, segment: Arc<Segment>) {
+        lock(&self.full).push((segment, false));
+        self.shared.chores.ask();
+    }
+
+    /// Seals at once.
+    pub(crate) fn seal(&self, segment: Arc<Segment>) {
+        self.seal_later(segment);
+        self.describe();
+    }
+
+    /// Leaves nothing undone, and no spare.
+    pub(crate) fn finish(&self) {
+        self.describe();
+        lock(&self.spare).discard(self.shared.files.as_ref());
+    }
+
+    fn fill(&self) -> io::Result<()> {
+        let room = lock(&self.room).upgrade();
+        if let Some(room) = room {
+            room.fill()?;
+        }
+        let room = {
+            let mut spare = lock(&self.spare);
+            spare.make(self.shared.files.as_ref(), self.shared.dir(), self.capacity)?;
+            spare.room()
+        };
+        match room.map_or(Ok(()), |room| room.fill()) {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                lock(&self.spare).discard(self.shared.files.as_ref());
+                Err(error)
+            }
+        }
+    }
+
+    /// Writes the index of full segments, and cuts off the room they did not use.
+    fn describe(&self) {
+        for (segment, cut) in std::mem::take(&mut *lock(&self.full)) {
+            if let Err(error) = self.describe_one(&segment, cut) {
+                // Nothing is lost: it is derived again when it is missed.
+                tracing::warn!(segment = %segment.path.display(), %error, "could not write the index of a segment");
+            }
+        }
+    }
+
+    fn describe_one(&self, segment: &Segment, cut: bool) -> io::Result<()> {
+        let files = self.shared.files.as_ref();
+        if cut {
+            let file = segment.file(files)?;
+            file.set_len(segment.bytes())?;
+            file.sync()?;
+        }
+        let devices = lock(&self.shared.devices).clone();
+        let bytes = index::encode(segment.summary(), &segment.marks(), &devices);
+        crashsafe::write_file(files, &index_path(&segment.path), &bytes)
+    }
+
+    /// What the records may take: as set, and a share of what the disk has for them.
+    fn set_limit(&self) {
+        let options = &self.shared.options;
+        let used = self.shared.used.load(Ordering::Acquire);
+        let share = match self.shared.files.space(&options.dir) {
+            // The precision lost above 2^53 bytes is none that matters.
+            #[expect(
+                clippy::cast_precision_loss,
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "a rough bound"
+            )]
+            Ok(space) => ((space.available + used) as f64 * options.disk_share) as u64,
+            Err(_) => u64::MAX,
+        };
+        let limit = options.limit_bytes.min(share);
+        self.shared.limit.store(limit, Ordering::Release);
+        // Old segments go a little before the limit is met, so that nobody has to wait for it.
+        let reserve = (2 * self.capacity).min(limit / 4);
+        self.soft_limit.store(limit - reserve, Ordering::Relaxed);
+    }
+
+    /// Removes the oldest segments that no pin needs, if their history is over or the limit asks for it.
+    fn retain(&self) {
+        let shared = &self.shared;
+        let mut removed = Vec::new();
+        {
+            let mut segments = lock(&shared.segments);
+            let needed = lock(&shared.pins).lowest();
+            let now = Timestamp::now();
+            loop {
+                let Some(segment) = segments.first() else { break };
+                let needless = segment.is_sealed() && needed.is_none_or(|needed| segment.end() <= needed);
+                let history_is_over = now.since(segment.summary().last_received_at) > shared.options.history;
+                let pressed = shared.used.load(Ordering::Acquire) > self.soft_limit();
+                if !needless || !(history_is_over || pressed) {
+                    break;
+                }
+                let segment = segments.remove(0);
+                shared.used.fetch_sub(segment.used(), Ordering::AcqRel);
+                let oldest = segments.first().map_or_else(|| shared.durable(), |next| next.first);
+                shared.oldest.fetch_max(oldest.to_raw(), Ordering::AcqRel);
+                removed.push(segment);
+            }
+        }
+        if !removed.is_empty() {
+            shared.counters.removed_segments.fetch_add(removed.len() as u64, Ordering::Relaxed);
+            self.forget_devices(shared.oldest());
+            lock(&self.doomed).append(&mut removed);
+        }
+        self.remove_doomed();
+        if shared.pressed.swap(false, Ordering::AcqRel) {
+            shared.room.notify_waiters();
+        }
+    }
+
+    fn remove_doomed(&self) {
+        lock(&self.doomed).retain(|segment| {
+            let files = self.shared.files.as_ref();
+            let gone =
+                remove_if_there(files, &index_path(&segment.path)).and_then(|()| remove_if_there(files, &segment.path));
+            if let Err(error) = &gone {
+                tracing::warn!(segment = %segment.path.display(), %error, "could not remove an old segment");
+            }
+            gone.is_err()
+        });
+    }
+
+    /// Drops devices of which no record is left.
+    fn forget_devices(&self, oldest: Offset) {
+        lock(&self.shared.devices).retain(|_, last| *last >= oldest);
+    }
+}

@@ -1,0 +1,119 @@
+//! What a journal tells of itself.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use hubward_model::{Epoch, JournalId, Offset};
+
+use crate::journal::Journal;
+use crate::segment::lock;
+use crate::shared::{Stall, State};
+
+/// Counted since the journal was opened.
+#[derive(Default)]
+pub(crate) struct Counters {
+    pub(crate) records: AtomicU64,
+    pub(crate) syncs: AtomicU64,
+    pub(crate) failed_commits: AtomicU64,
+    pub(crate) refused_full: AtomicU64,
+    pub(crate) refused_failed: AtomicU64,
+    pub(crate) removed_segments: AtomicU64,
+    pub(crate) damaged_gaps: AtomicU64,
+    pub(crate) cut_bytes: AtomicU64,
+}
+
+/// A journal's state, for the console and for metrics.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Info {
+    /// Its name.
+    pub id: JournalId,
+    /// This opening.
+    pub epoch: Epoch,
+    /// Whether it can be written.
+    pub health: Health,
+    /// First offset that is kept.
+    pub oldest: Offset,
+    /// Exclusive end of what is durable.
+    pub durable: Offset,
+    /// Exclusive end of what was appended.
+    pub appended: Offset,
+    /// Segment files.
+    pub segments: usize,
+    /// Bytes of records on disk, hold files apart.
+    pub bytes: u64,
+    /// What `bytes` may become now: the set limit, or less on a small disk.
+    pub limit_bytes: u64,
+    /// Bytes that wait for their commit.
+    pub pending_bytes: u64,
+    /// Pins by name, the neediest first.
+    pub pins: Vec<(String, Offset)>,
+    /// Records committed since the journal was opened.
+    pub records: u64,
+    /// Commits, one sync each, since then.
+    pub commits: u64,
+    /// Commits whose write or sync failed, since then.
+    pub failed_commits: u64,
+    /// Appends refused because something was full, since then.
+    pub refused_full: u64,
+    /// Records refused, or left with unknown fate, because the disk failed, since then.
+    pub refused_failed: u64,
+    /// Segments that retention removed, since then.
+    pub removed_segments: u64,
+    /// Gaps found by readers because records are damaged on disk, since then.
+    pub damaged_gaps: u64,
+    /// Bytes of a torn tail that were cut when the journal was opened.
+    pub cut_bytes: u64,
+}
+
+/// Whether a journal can be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Health {
+    /// It can.
+    Good,
+    /// No space is left on the disk.
+    DiskFull,
+    /// The operating system's last refusal.
+    Failed(String),
+    /// It was closed.
+    Closed,
+}
+
+impl Journal {
+    /// What the journal tells of itself now.
+    #[must_use]
+    pub fn info(&self) -> Info {
+        let shared = &self.shared;
+        let (health, appended, pending_bytes) = {
+            let queue = lock(&shared.queue);
+            let health = match &queue.state {
+                State::Open => Health::Good,
+                State::Stalled(Stall::DiskFull) => Health::DiskFull,
+                State::Stalled(Stall::Failed(reason)) => Health::Failed(reason.clone()),
+                State::Closed => Health::Closed,
+            };
+            (health, queue.next, queue.pending)
+        };
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let counters = &shared.counters;
+        Info {
+            id: shared.id.clone(),
+            epoch: shared.epoch,
+            health,
+            oldest: self.oldest(),
+            durable: self.durable(),
+            appended,
+            segments: lock(&shared.segments).len(),
+            bytes: shared.used.load(Ordering::Acquire),
+            limit_bytes: shared.limit.load(Ordering::Acquire),
+            pending_bytes,
+            pins: lock(&shared.pins).list(),
+            records: count(&counters.records),
+            commits: count(&counters.syncs),
+            failed_commits: count(&counters.failed_commits),
+            refused_full: count(&counters.refused_full),
+            refused_failed: count(&counters.refused_failed),
+            removed_segments: count(&counters.removed_segments),
+            damaged_gaps: count(&counters.damaged_gaps),
+            cut_bytes: count(&counters.cut_bytes),
+        }
+    }
+}

@@ -1,0 +1,324 @@
+//! Opening a journal: lock, look at what is there, cut a torn tail, begin a new epoch.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Condvar, Mutex};
+
+use hubward_model::{Epoch, JournalId, Offset};
+use tokio::sync::{Notify, watch};
+
+use crate::active::Spare;
+use crate::cache::Cache;
+use crate::committer::Committer;
+use crate::crashsafe;
+use crate::error::OpenError;
+use crate::files::{File, Files, Lock, read_file, read_up_to, remove_if_there};
+use crate::format::FORMAT;
+use crate::format::header::{self, HEADER_SIZE, Header, Purpose};
+use crate::format::identity::{self, Identity};
+use crate::format::index::{self, Devices, Summary};
+use crate::hold::Holds;
+use crate::info::Counters;
+use crate::options::Options;
+use crate::pin::Pins;
+use crate::reader::FIRST;
+use crate::segment::{Segment, Start, Walk, index_path, number_of, walk};
+use crate::shared::{Chores, Queue, Shared, State, Tail};
+
+const LOCK_FILE: &str = "lock";
+
+/// Opens the journal in `options.dir`.
+pub(crate) fn open(options: Options, files: Arc<dyn Files>) -> Result<(Arc<Shared>, Committer), OpenError> {
+    let dir = options.dir.clone();
+    files.create_dir_all(&dir).map_err(OpenError::io("create", &dir))?;
+    let held = match files.lock(&dir.join(LOCK_FILE)).map_err(OpenError::io("lock", dir.join(LOCK_FILE)))? {
+        Lock::Taken(held) => held,
+        Lock::Held { pid } => return Err(OpenError::Locked { dir, pid }),
+    };
+    let fs = files.as_ref();
+    let (found, next_number) = find(fs, &dir)?;
+    let before = identify(fs, &dir, &found)?;
+    let recovered = recover(fs, found)?;
+
+    let identity = Identity {
+        id: before.as_ref().map_or_else(JournalId::random, |before| before.id.clone()),
+        epoch: Epoch::after(before.map(|before| before.epoch)),
+    };
+    let path = dir.join(identity::FILE);
+    // Durable before the first append, so that no two openings share an epoch.
+    crashsafe::write_file(fs, &path, &identity.encode()).map_err(OpenError::io("write", path))?;
+
+    let durable = recovered.segments.last().map_or(FIRST, |last| last.end().max(last.first)).max(FIRST);
+    let oldest = recovered.segments.first().map_or(durable, |first| first.first);
+    let used = recovered.segments.iter().map(|segment| segment.used()).sum();
+    let counters = Counters::default();
+    counters.cut_bytes.store(recovered.cut, std::sync::atomic::Ordering::Relaxed);
+    let shared = Arc::new(Shared {
+        cache: Cache::new(options.cache_bytes),
+        id: identity.id,
+        epoch: identity.epoch,
+        queue: Mutex::new(Queue {
+            records: Vec::new(),
+            waiters: Vec::new(),
+            pending: 0,
+            next: durable,
+            number: 1,
+            state: State::Open,
+            idle: false,
+        }),
+        work: Condvar::new(),
+        segments: Mutex::new(recovered.segments),
+        devices: Mutex::new(recovered.devices),
+        pins: Mutex::new(Pins::default()),
+        tail: watch::Sender::new(Tail { durable, ended: false }),
+        durable: watch::Sender::new(durable),
+        oldest: AtomicU64::new(oldest.to_raw()),
+        used: AtomicU64::new(used),
+        limit: AtomicU64::new(options.limit_bytes),
+        pressed: AtomicBool::new(false),
+        room: Notify::new(),
+        chores: Chores::default(),
+        counters,
+        holds: Holds::default(),
+        options,
+        files,
+    });
+    let committer = Committer::new(Arc::clone(&shared), Spare::new(next_number), held);
+    Ok((shared, committer))
+}
+
+/// A segment file and what its header says.
+struct FoundSegment {
+    number: u32,
+    path: PathBuf,
+    file: Arc<dyn File>,
+    length: u64,
+    /// `None`: it is damaged.
+    header: Option<Header>,
+}
+
+/// All segments with anything in them, in order, and the next free number.
+fn find(files: &dyn Files, dir: &Path) -> Result<(Vec<FoundSegment>, u32), OpenError> {
+    let mut found = Vec::new();
+    let mut next = 1;
+    let names = files.list(dir).map_err(OpenError::io("list", dir))?;
+    for name in &names {
+        let path = dir.join(name);
+        if name.ends_with(".new") {
+            remove_if_there(files, &path).map_err(OpenError::io("remove", path))?;
+            continue;
+        }
+        let Some(number) = number_of(name) else { continue };
+        next = next.max(number.saturating_add(1));
+        let file = files.open(&path).map_err(OpenError::io("open", &path))?;
+        let length = file.len().map_err(OpenError::io("read", &path))?;
+        let start = read_up_to(file.as_ref(), 0, usize::try_from(HEADER_SIZE).unwrap_or(64))
+            .map_err(OpenError::io("read", &path))?;
+        let header = match Header::decode(&start) {
+            header::Found::Header(header) => Some(header),
+            header::Found::Newer(newer) => {
+                return Err(OpenError::NewerFormat { file: path, found: newer.found, known: FORMAT.into() });
+            }
+            // A torn first commit may have lost the header and kept frames: they are looked at.
+            header::Found::Unused | header::Found::Bad => None,
+        };
+        found.push(FoundSegment { number, path, file, length, header });
+    }
+    found.sort_by_key(|segment| segment.number);
+    Ok((found, next))
+}
+
+/// Who the journal is: from its own file, or if that is lost from the segments.
+fn identify(files: &dyn Files, dir: &Path, found: &[FoundSegment]) -> Result<Option<Identity>, OpenError> {
+    let path = dir.join(identity::FILE);
+    let text = read_file(files, &path).map_err(OpenError::io("read", &path))?;
+    let mut identity = match text.as_deref().map(Identity::decode) {
+        Some(identity::Found::Identity(identity)) => Some(identity),
+        Some(identity::Found::Newer(newer)) => {
+            return Err(OpenError::NewerFormat { file: path, found: newer.found, known: FORMAT.into() });
+        }
+        Some(identity::Found::Bad) => {
+            tracing::error!(file = %path.display(), "the journal's identity is damaged; taken from its segments");
+            None
+        }
+        None => None,
+    };
+    for segment in found {
+        let Some(header) = &segment.header else { continue };
+        let identity = identity.get_or_insert_with(|| Identity { id: header.journal.clone(), epoch: header.epoch });
+        if identity.id != header.journal {
+            return Err(OpenError::Foreign {
+                file: segment.path.clone(),
+                found: header.journal.to_string(),
+                expected: identity.id.to_string(),
+            });
+        }
+        identity.epoch = identity.epoch.max(header.epoch);
+    }
+    Ok(identity)
+}
+
+/// What was there.
+struct Recovered {
+    segments: Vec<Arc<Segment>>,
+    devices: Devices,
+    /// Bytes of a torn tail.
+    cut: u64,
+}
+
+fn recover(files: &dyn Files, found: Vec<FoundSegment>) -> Result<Recovered, OpenError> {
+    let mut segments: Vec<(Arc<Segment>, Option<Walk>)> = Vec::new();
+    let mut cut = 0;
+    // From the last to the first, because a segment says where the ones before it end.
+    let mut limit = u64::MAX;
+    for segment in found.into_iter().rev() {
+        let is_last = segments.is_empty();
+        let path = segment.path.clone();
+        let indexed = indexed(files, &segment).map_err(OpenError::io("read", index_path(&path)))?;
+        let (summary, walk) = match indexed {
+            Some(summary) => (summary, None),
+            None => match examine(&segment, is_last).map_err(OpenError::io("read", &path))? {
+                Some(walk) => (walk.summary, Some(walk)),
+                None => {
+                    // Room that was never used, or a torn first commit that nobody was told of.
+                    remove_if_there(files, &index_path(&path)).map_err(OpenError::io("remove", index_path(&path)))?;
+                    files.remove(&path).map_err(OpenError::io("remove", &path))?;
+                    continue;
+                }
+            },
+        };
+        if let Some(found) = walk.as_ref().and_then(|walk| walk.newer) {
+            return Err(OpenError::NewerFormat { file: path, found, known: FORMAT.into() });
+        }
+        if is_last && walk.is_some() && segment.length > summary.bytes {
+            cut += cut_tail(&segment, summary.bytes).map_err(OpenError::io("cut", &path))?;
+        }
+        let first = match (&segment.header, &walk) {
+            (Some(header), _) => header.first,
+            (None, Some(walk)) => walk.marks.first().map_or(summary.end, |mark| mark.serial),
+            (None, None) => summary.end.min(limit),
+        };
+        let header = segment.header.as_ref();
+        let start = Start {
+            number: segment.number,
+            path,
+            first: Offset::from_raw(first),
+            previous_end: Offset::from_raw(header.map_or(first, |header| header.previous_end)),
+            epoch: header.map(|header| header.epoch),
+        };
+        let end = summary.end.min(limit).max(first);
+        limit = limit.min(start.previous_end.to_raw());
+        segments.push((Arc::new(Segment::known(start, Summary { end, ..summary })), walk));
+    }
+    segments.reverse();
+    let devices = devices(files, &segments)?;
+    for (segment, walk) in &segments {
+        if let Some(walk) = walk {
+            segment.set_marks(walk.marks.clone());
+        }
+    }
+    // What a crash left without an index gets one, so that the next opening is quick. It is not needed.
+    for (segment, _) in segments.iter().filter(|(_, walk)| walk.is_some()) {
+        let bytes = index::encode(segment.summary(), &segment.marks(), &devices);
+        let path = index_path(&segment.path);
+        if let Err(error) = crashsafe::write_file(files, &path, &bytes) {
+            tracing::warn!(file = %path.display(), %error, "could not write the index of a segment");
+        }
+    }
+    Ok(Recovered { segments: segments.into_iter().map(|(segment, _)| segment).collect(), devices, cut })
+}
+
+/// What the index says of a segment, if there is one and it fits the file.
+fn indexed(files: &dyn Files, segment: &FoundSegment) -> std::io::Result<Option<Summary>> {
+    let file = match files.open(&index_path(&segment.path)) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let head = index::decode_head(&read_up_to(file.as_ref(), 0, index::HEAD_SIZE)?);
+    Ok(head.map(|head| head.summary).filter(|summary| segment.header.is_some() && summary.bytes <= segment.length))
+}
+
+/// Walks through a segment without an index; `None` if nothing in it counts. In the last one bad bytes that no later
+/// commit proves to have been durable are a torn tail, and end it.
+fn examine(segment: &FoundSegment, is_last: bool) -> std::io::Result<Option<Walk>> {
+    let header = segment.header.as_ref();
+    let (epoch, first) = (header.map(|header| header.epoch), header.map_or(0, |header| header.first));
+    let walk_to = |end| walk(segment.file.as_ref(), Purpose::Journal, epoch, first, end);
+    let Some(whole) = walk_to(segment.length)? else { return Ok(None) };
+    let walk = match whole.doubtful {
+        Some((at, _)) if is_last => match walk_to(at)? {
+            Some(walk) => walk,
+            None => return Ok(None),
+        },
+        _ => whole,
+    };
+    for (from, to) in &walk.damage {
+        tracing::error!(segment = %segment.path.display(), from, to, "records are damaged on disk and cannot be read");
+    }
+    Ok((walk.frames > 0 || walk.newer.is_some()).then_some(walk))
+}
+
+/// Cuts what follows the last good frame, durably; returns how many bytes of it were not just unused room.
+fn cut_tail(segment: &FoundSegment, at: u64) -> std::io::Result<u64> {
+    let mut torn = 0;
+    let mut from = at;
+    while from < segment.length {
+        let block = read_up_to(segment.file.as_ref(), from, 1 << 20)?;
+        if block.is_empty() {
+            break;
+        }
+        if let Some(last) = block.iter().rposition(|byte| *byte != 0) {
+            torn = from + last as u64 + 1 - at;
+        }
+        from += block.len() as u64;
+    }
+    segment.file.set_len(at)?;
+    segment.file.sync()?;
+    if torn > 0 {
+        tracing::warn!(segment = %segment.path.display(), bytes = torn, "cut a torn tail, of which nobody was told");
+    }
+    Ok(torn)
+}
+
+/// Every device's last record: from the newest readable index, and the segments after it.
+fn devices(files: &dyn Files, segments: &[(Arc<Segment>, Option<Walk>)]) -> Result<Devices, OpenError> {
+    let mut devices = HashMap::new();
+    let mut from = 0;
+    for (at, (segment, walk)) in segments.iter().enumerate().rev() {
+        let path = index_path(&segment.path);
+        if walk.is_none()
+            && let Some((_, _, known)) =
+                read_file(files, &path).map_err(OpenError::io("read", &path))?.as_deref().and_then(index::decode)
+        {
+            devices = known;
+            from = at + 1;
+            break;
+        }
+    }
+    for (segment, walk) in &segments[from..] {
+        let end = segment.end();
+        match walk {
+            Some(walk) => merge(&mut devices, &walk.devices, end),
+            None => {
+                let file = segment.file(files).map_err(OpenError::io("open", &segment.path))?;
+                let walked = walk_again(segment, file.as_ref()).map_err(OpenError::io("read", &segment.path))?;
+                merge(&mut devices, &walked, end);
+            }
+        }
+    }
+    let oldest = segments.first().map_or(Offset::START, |(segment, _)| segment.first);
+    devices.retain(|_, last| *last >= oldest);
+    Ok(devices)
+}
+
+fn walk_again(segment: &Segment, file: &dyn File) -> std::io::Result<Devices> {
+    let walk = walk(file, Purpose::Journal, segment.epoch, segment.first.to_raw(), segment.bytes())?;
+    Ok(walk.map(|walk| walk.devices).unwrap_or_default())
+}
+
+fn merge(devices: &mut Devices, newer: &Devices, end: Offset) {
+    // What stands beyond the end was refused.
+    devices.extend(newer.iter().filter(|(_, last)| **last < end).map(|(device, last)| (device.clone(), *last)));
+}

@@ -1,0 +1,125 @@
+//! On the operating system's files, with the committer on its own thread.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hubward_journal::{AppendError, Chunk, Journal, OpenError, Options, RealFiles, Waiter};
+use hubward_model::{DeviceId, Draft, Kind, Message, Offset, Qos, Record, Timestamp};
+
+fn draft(device: &DeviceId, text: &str) -> Draft {
+    Draft {
+        kind: Kind::Signal,
+        received_at: Timestamp::now(),
+        device: Some(device.clone()),
+        only_for: None,
+        message: Message {
+            topic: format!("devices/{device}/signals/t"),
+            payload: Bytes::copy_from_slice(text.as_bytes()),
+            qos: Qos::AtLeastOnce,
+            ..Message::default()
+        },
+        note: Bytes::new(),
+    }
+}
+
+struct Open {
+    journal: Journal,
+    thread: Option<JoinHandle<()>>,
+}
+
+fn open(dir: &tempfile::TempDir) -> Open {
+    let options = Options { segment_bytes: 64 << 10, ..Options::new(dir.path()) };
+    let (journal, committer) = Journal::open(options, RealFiles::shared()).unwrap();
+    Open { journal, thread: Some(std::thread::spawn(move || committer.run())) }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.journal.close();
+        self.thread.take().unwrap().join().unwrap();
+    }
+}
+
+fn read_all(journal: &Journal) -> Vec<Record> {
+    let mut reader = journal.reader(Offset::START);
+    let mut all = Vec::new();
+    while let Some(chunk) = reader.try_next().unwrap() {
+        match chunk {
+            Chunk::Records(records) => all.extend_from_slice(&records),
+            Chunk::Gap { from, to } => panic!("gap {from}..{to}"),
+        }
+    }
+    all
+}
+
+#[tokio::test]
+async fn what_was_durable_is_read_after_reopening_with_its_first_epoch() {
+    let dir = tempfile::tempdir().unwrap();
+    let device = DeviceId::random();
+    let mut expected = Vec::new();
+    let mut id = None;
+    for opening in 0..3 {
+        let open = open(&dir);
+        assert_eq!(*id.get_or_insert_with(|| open.journal.id().clone()), *open.journal.id());
+        assert_eq!(read_all(&open.journal), expected);
+        for number in 0..300 {
+            let draft = draft(&device, &format!("{opening} {number} {}", "x".repeat(300)));
+            let waiter = Waiter::new();
+            let offset = open.journal.append(draft.clone(), &waiter).unwrap();
+            expected.push(Record { offset, epoch: open.journal.epoch(), draft });
+            if number % 50 == 49 {
+                while !waiter.progress().is_durable(offset) {
+                    waiter.changed().await;
+                }
+            }
+        }
+        assert!(expected.is_sorted_by_key(|record| record.offset));
+        assert_eq!(read_all(&open.journal), expected);
+        assert!(open.journal.info().segments > 1);
+    }
+}
+
+#[tokio::test]
+async fn a_reader_at_the_tail_waits_and_ends_with_the_journal() {
+    let dir = tempfile::tempdir().unwrap();
+    let device = DeviceId::random();
+    let open = open(&dir);
+    let mut reader = open.journal.reader(open.journal.durable());
+    let journal = open.journal.clone();
+    let reading = async {
+        let mut texts = Vec::new();
+        while let Ok(Chunk::Records(records)) = reader.next().await {
+            texts.extend(records.iter().map(|record| record.message.payload.clone()));
+        }
+        texts
+    };
+    let writing = async {
+        for number in 0..5 {
+            journal.append_durable(draft(&device, &number.to_string())).await.unwrap();
+        }
+        journal.close();
+    };
+    let (texts, ()) = tokio::join!(tokio::time::timeout(Duration::from_secs(30), reading), writing);
+    assert_eq!(texts.unwrap(), ["0", "1", "2", "3", "4"]);
+    let refused = journal.append(draft(&device, "late"), &Waiter::new());
+    assert_eq!(refused, Err(AppendError::Closed));
+}
+
+#[test]
+fn the_second_process_is_told_who_the_first_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = open(&dir);
+    match Journal::open(Options::new(dir.path()), Arc::new(RealFiles)) {
+        Err(OpenError::Locked { pid, .. }) => assert_eq!(pid, Some(std::process::id())),
+        other => panic!("{:?}", other.map(|_| ())),
+    }
+    let left = first.journal.clone();
+    drop(first);
+    let second = open(&dir);
+    assert_eq!(second.journal.id(), left.id());
+    assert!(second.journal.epoch() > left.epoch());
+}
