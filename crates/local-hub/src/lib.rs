@@ -1,1 +1,44 @@
-//! A local IoT Hub: the service side of Azure IoT Hub on loopback
+//! A local IoT Hub: the service side of Azure IoT Hub on loopback.
+//!
+//! It answers as the real hub does as far as the IoT Hub wire reference (`docs`, cited as "reference" with the section)
+//! says how that is; what the reference calls UNCONFIRMED stands in one commented place each and is logged when met.
+//! It verifies tokens with code of its own, never with the client's signer, so that the two check each other.
+//!
+//! Not here: MQTT, WebSocket and the device's HTTPS endpoints, twins, direct methods, messages to devices, tiers and
+//! faults on demand. Devices send by AMQP; their identities are managed over HTTPS; their events are read from the
+//! Event Hubs-compatible endpoint.
+//!
+//! In reading order:
+//!
+//! - [`hub`]: a hub started and stopped; [`options`]: how; [`info`]: how it is then reached;
+//! - [`names`], [`folder`], [`certificates`], [`policies`], [`clock`]: what a hub is and keeps;
+//! - [`sas`]: tokens taken apart and verified; [`access`]: what they allow;
+//! - [`identity`]: the identity registry, [`presence`]: which device is connected where;
+//! - [`state`]: what the endpoints share;
+//! - [`accept`]: taking connections in; [`https`] and [`rest`]: the registry's REST interface;
+//! - [`events`]: accepted events on disk; [`amqp`]: devices that send and services that read.
+
+mod accept;
+mod access;
+mod amqp;
+mod certificates;
+mod clock;
+mod events;
+mod folder;
+mod https;
+mod hub;
+mod identity;
+mod info;
+mod names;
+mod options;
+mod policies;
+mod presence;
+mod rest;
+mod sas;
+mod state;
+
+pub use clock::Clock;
+pub use events::Event;
+pub use hub::{LocalHub, ReadEventsError, StartError};
+pub use info::{ConnectionStrings, HubInfo};
+pub use options::Options;

@@ -1,0 +1,52 @@
+//! Taking connections in: one task each, all ended with the listener.
+
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+/// Connections have this long to end by themselves after a stop.
+const LAST_WORDS: Duration = Duration::from_secs(10);
+/// How long to wait when the machine cannot take a connection (too many open files).
+const BREATH: Duration = Duration::from_millis(100);
+
+/// What serves one connection.
+pub(crate) type Serving = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Takes connections until `stop`, then waits for those that are left.
+pub(crate) async fn accept_until(
+    listener: TcpListener,
+    name: &'static str,
+    stop: CancellationToken,
+    mut serve: impl FnMut(TcpStream, SocketAddr) -> Serving,
+) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            Some(_) = connections.join_next(), if !connections.is_empty() => {}
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => {
+                    // Answers are small and awaited: never held back to be sent together.
+                    if let Err(error) = stream.set_nodelay(true) {
+                        tracing::debug!(%peer, %error, "{name}: no TCP_NODELAY");
+                    }
+                    connections.spawn(serve(stream, peer));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "{name}: cannot take a connection");
+                    tokio::select! { () = sleep(BREATH) => {}, () = stop.cancelled() => break }
+                }
+            }
+        }
+    }
+    drop(listener);
+    if timeout(LAST_WORDS, async { while connections.join_next().await.is_some() {} }).await.is_err() {
+        tracing::warn!(left = connections.len(), "{name}: connections did not end in time, dropped");
+        connections.shutdown().await;
+    }
+}

@@ -1,0 +1,211 @@
+//! The task of a connection: bytes in, bytes out, and whatever else wakes it.
+
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, BytesMut};
+use hubward_amqp::connection::{Connection, ServerConfig};
+use hubward_amqp::performative::{Error, condition};
+use rustls::ServerConfig as TlsConfig;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::time::{sleep, sleep_until, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use super::served::Served;
+use super::reading::HIGH_WATER;
+use crate::accept::{Serving, accept_until};
+use crate::state::State;
+
+/// A client has this long for the TLS handshake, and again to open the connection.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// After a stop, what was received has this long to be committed and answered.
+const LAST_COMMIT: Duration = Duration::from_secs(5);
+/// After our close, the peer has this long to confirm it.
+const LAST_WORD: Duration = Duration::from_secs(1);
+/// What is read at once.
+const READ_BYTES: usize = 16 * 1024;
+/// The clock is looked at no later than this, in case the machine's own was moved.
+const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+
+/// Serves AMQP until `stop`; without TLS only to readers of events.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    tls: Option<Arc<TlsConfig>>,
+    state: Arc<State>,
+    stop: CancellationToken,
+) {
+    let name = if tls.is_some() { "amqps" } else { "amqp" };
+    let acceptor = tls.map(TlsAcceptor::from);
+    accept_until(listener, name, stop.clone(), move |stream, peer| -> Serving {
+        let (state, stop, acceptor) = (state.clone(), stop.clone(), acceptor.clone());
+        Box::pin(async move {
+            let Some(acceptor) = acceptor else { return Box::pin(run(stream, peer, false, state, stop)).await };
+            match timeout(PATIENCE, acceptor.accept(stream)).await {
+                Ok(Ok(stream)) => Box::pin(run(stream, peer, true, state, stop)).await,
+                Ok(Err(error)) => tracing::info!(%peer, %error, "amqps: TLS failed"),
+                Err(_) => tracing::info!(%peer, "amqps: the TLS handshake took too long"),
+            }
+        })
+    })
+    .await;
+}
+
+/// Serves one connection to its end.
+async fn run(
+    stream: impl AsyncRead + AsyncWrite,
+    peer: SocketAddr,
+    encrypted: bool,
+    state: Arc<State>,
+    stop: CancellationToken,
+) {
+    let container_id = format!("DeviceGateway_{}", uuid::Uuid::new_v4().simple());
+    // Figures, mechanisms and names of the default are the real hub's (reference, 3.1).
+    let config = ServerConfig::new(container_id);
+    let (notices, mut heard) = mpsc::unbounded_channel();
+    let mut served = Served::new(state.clone(), Connection::server(config), encrypted, notices);
+    tracing::debug!(%peer, connection = %served.id, encrypted, "amqp: connected");
+    let ended = converse(stream, &mut served, &mut heard, &stop).await;
+    served.release();
+    tracing::debug!(%peer, connection = %served.id, ended, "amqp: ended");
+}
+
+/// Reads, works and writes until the connection is over; answers why it is.
+async fn converse(
+    stream: impl AsyncRead + AsyncWrite,
+    served: &mut Served,
+    heard: &mut mpsc::UnboundedReceiver<crate::presence::Notice>,
+    stop: &CancellationToken,
+) -> &'static str {
+    let (mut from_peer, mut to_peer) = tokio::io::split(stream);
+    let state = served.state.clone();
+    let mut durable = state.events.watch();
+    let mut clock_moves = state.clock.moves();
+    let mut input = BytesMut::new();
+    let mut output = BytesMut::new();
+    let mut unflushed = false;
+    let mut deadline = Some(Instant::now() + PATIENCE);
+    let mut ending = Ending::No;
+    loop {
+        served.work().await;
+        if served.has_answered_login() {
+            // What followed the login waited for its answer.
+            served.receive(&mut input);
+            continue;
+        }
+        let now = Instant::now();
+        if served.is_opened() && ending == Ending::No {
+            deadline = None;
+        }
+        if ending == Ending::Draining && served.pending.is_empty() && served.stalled.is_none() {
+            served.close(Error::new(condition::CONNECTION_FORCED, "the hub is stopping"));
+            ending = Ending::Closing;
+            deadline = Some(now + LAST_WORD);
+        }
+        let heartbeat = served.connection.tick(now);
+        if output.is_empty() {
+            output = std::mem::take(served.connection.output());
+        }
+        if served.is_over() && output.is_empty() && !unflushed {
+            // Best effort: the peer may be gone already.
+            let _ = timeout(LAST_WORD, to_peer.shutdown()).await;
+            return "closed";
+        }
+        let wake = [Some(now + LONGEST_SLEEP), deadline, heartbeat, expiry(served, now)];
+        let wake = wake.into_iter().flatten().min().unwrap_or(now + LONGEST_SLEEP);
+        let may_read = !served.is_over()
+            && served.stalled.is_none()
+            && ending != Ending::Draining
+            && output.len() + served.connection.output().len() < 2 * HIGH_WATER;
+        tokio::select! {
+            pushed = push(&mut to_peer, &output), if !output.is_empty() || unflushed => match pushed {
+                Err(_) => return "the peer is gone",
+                Ok(0) => unflushed = false,
+                Ok(count) => {
+                    output.advance(count);
+                    unflushed = true;
+                }
+            },
+            read = read_some(&mut from_peer, &mut input), if may_read => match read {
+                Ok(0) | Err(_) => return "the peer is gone",
+                Ok(_) => {
+                    served.receive(&mut input);
+                    if input.is_empty() {
+                        // An idle connection holds no buffer.
+                        input = BytesMut::new();
+                    }
+                }
+            },
+            () = served.waiter.changed(), if !served.pending.is_empty() => {}
+            Some(notice) = heard.recv() => served.on_notice(notice),
+            Ok(()) = durable.changed(), if served.has_readers() => {}
+            () = room(&state), if served.stalled.is_some() => {}
+            Ok(()) = clock_moves.changed() => served.expire(),
+            () = sleep_until(wake.into()) => {
+                served.expire();
+                if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                    match ending {
+                        Ending::No => return "the client never opened the connection",
+                        Ending::Closing => return "the peer did not confirm the close",
+                        Ending::Draining => return "what was received could not be committed in time",
+                    }
+                }
+            }
+            () = stop.cancelled(), if ending == Ending::No => {
+                ending = Ending::Draining;
+                deadline = Some(Instant::now() + LAST_COMMIT);
+            }
+        }
+    }
+}
+
+/// How far an ordered end has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    /// Not ending.
+    No,
+    /// Nothing more is read; what was read is committed and answered.
+    Draining,
+    /// Close was sent.
+    Closing,
+}
+
+/// Writes some of `output`; when there is none, sees that all that was written is on its way, and answers 0.
+async fn push(to: &mut (impl AsyncWrite + Unpin), output: &[u8]) -> std::io::Result<usize> {
+    if output.is_empty() {
+        return to.flush().await.map(|()| 0);
+    }
+    match to.write(output).await? {
+        0 => Err(std::io::ErrorKind::WriteZero.into()),
+        count => Ok(count),
+    }
+}
+
+/// Reads what is there. The buffer it is read into lives only while it is read into.
+async fn read_some(from: &mut (impl AsyncRead + Unpin), into: &mut BytesMut) -> std::io::Result<usize> {
+    std::future::poll_fn(|context| {
+        let mut space = [0u8; READ_BYTES];
+        let mut read = ReadBuf::new(&mut space);
+        std::task::ready!(Pin::new(&mut *from).poll_read(context, &mut read))?;
+        into.extend_from_slice(read.filled());
+        std::task::Poll::Ready(Ok(read.filled().len()))
+    })
+    .await
+}
+
+/// Resolves when a transfer that found no room may be tried again. The pause is for room that is not the journal's to
+/// give: a full disk.
+async fn room(state: &State) {
+    state.events.room().await;
+    sleep(Duration::from_millis(5)).await;
+}
+
+/// When the next token expires, as an instant.
+fn expiry(served: &Served, now: Instant) -> Option<Instant> {
+    let at = served.next_expiry()?;
+    Some(now + at.since(served.state.clock.now()).min(LONGEST_SLEEP))
+}

@@ -1,0 +1,218 @@
+//! The journal that events are appended to and read from.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use hubward_journal::{AppendError, Chunk, Journal, OpenError, ReadError, Reader, RealFiles, Waiter};
+use hubward_model::{Offset, Timestamp};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::index::{Index, PartitionInfo};
+use super::position::Position;
+use super::stored::{Event, NewEvent, StoredEvent};
+use super::partition_of;
+use crate::Clock;
+
+/// How events are kept.
+pub(crate) struct StoreOptions {
+    pub(crate) dir: PathBuf,
+    pub(crate) partitions: u32,
+    pub(crate) retention: Duration,
+    pub(crate) limit_bytes: u64,
+    pub(crate) segment_bytes: u64,
+    pub(crate) commit_delay: Option<Duration>,
+    pub(crate) clock: Clock,
+}
+
+/// All events of the hub.
+pub(crate) struct EventStore {
+    journal: Journal,
+    index: Arc<Index>,
+    indexed: watch::Receiver<Offset>,
+    ends: Mutex<Vec<End>>,
+    clock: Clock,
+}
+
+/// Where the next event of a partition goes.
+#[derive(Clone, Copy)]
+struct End {
+    next_sequence: i64,
+    last_enqueued_at: Timestamp,
+}
+
+/// What runs behind the store: the committer's thread and the indexer.
+#[derive(Debug)]
+pub(crate) struct Running {
+    journal: Journal,
+    committer: thread::JoinHandle<()>,
+    indexer: JoinHandle<()>,
+}
+
+/// Why events cannot be kept or read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum EventsError {
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error("cannot start the thread that writes events: {0}")]
+    Thread(std::io::Error),
+}
+
+impl EventStore {
+    /// Opens the events kept in a folder and reads through them once.
+    pub(crate) async fn open(options: StoreOptions) -> Result<(Self, Running), EventsError> {
+        let mut journal_options = hubward_journal::Options::new(options.dir);
+        journal_options.history = options.retention;
+        journal_options.limit_bytes = options.limit_bytes;
+        journal_options.segment_bytes = options.segment_bytes;
+        journal_options.commit_delay = options.commit_delay;
+        let (journal, committer) = Journal::open(journal_options, Arc::new(RealFiles::default()))?;
+        let index = Arc::new(Index::new(options.partitions));
+        let mut reader = journal.reader(journal.oldest());
+        let end = journal.durable();
+        while reader.position() < end {
+            match reader.try_next()? {
+                Some(Chunk::Records(records)) => index.add(&records),
+                Some(Chunk::Gap { .. }) => {}
+                None => break,
+            }
+            tokio::task::yield_now().await;
+        }
+        let committer = thread::Builder::new()
+            .name("local-hub-events".to_owned())
+            .spawn(move || committer.run())
+            .map_err(EventsError::Thread)?;
+        let ends = (0..options.partitions)
+            .map(|number| {
+                let info = index.info(number);
+                End {
+                    next_sequence: info.map_or(0, |info| info.last_sequence + 1),
+                    last_enqueued_at: info.map_or_else(Timestamp::default, |info| info.last_enqueued_at),
+                }
+            })
+            .collect();
+        let (indexed_up_to, indexed) = watch::channel(reader.position());
+        let indexer = tokio::spawn(keep_indexed(journal.clone(), reader, index.clone(), indexed_up_to));
+        let running = Running { journal: journal.clone(), committer, indexer };
+        Ok((Self { journal, index, indexed, ends: Mutex::new(ends), clock: options.clock }, running))
+    }
+
+    /// Appends an event to its partition. It is durable once `waiter` says so of the offset returned.
+    pub(crate) fn append(&self, event: &NewEvent, waiter: &Arc<Waiter>) -> Result<Offset, AppendError> {
+        // Numbers and places in the journal have the same order because both are handed out under this lock.
+        let mut ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = u32::try_from(ends.len()).unwrap_or(u32::MAX);
+        let number = partition_of(&event.device_id, count);
+        let end = &mut ends[number as usize];
+        let enqueued_at = self.clock.now().max(end.last_enqueued_at);
+        let offset = self.journal.append(event.to_draft(number, end.next_sequence, enqueued_at), waiter)?;
+        end.next_sequence += 1;
+        end.last_enqueued_at = enqueued_at;
+        Ok(offset)
+    }
+
+    /// Resolves when there may be room after an append was refused because the journal is full.
+    pub(crate) async fn room(&self) {
+        self.journal.room().await;
+    }
+
+    /// Tells of every commit.
+    pub(crate) fn watch(&self) -> watch::Receiver<Offset> {
+        self.journal.watch_durable()
+    }
+
+    /// What `partition` holds of all that is durable now; nothing if there is no such partition.
+    pub(crate) async fn info(&self, partition: u32) -> Option<PartitionInfo> {
+        let durable = self.journal.durable();
+        let mut indexed = self.indexed.clone();
+        // The indexer ends with the store only.
+        let _ = indexed.wait_for(|up_to| *up_to >= durable).await;
+        self.index.info(partition)
+    }
+
+    /// What is known of `partition` without waiting.
+    pub(crate) fn info_now(&self, partition: u32) -> Option<PartitionInfo> {
+        self.index.info(partition)
+    }
+
+    /// A reader of all partitions that begins where `position` of `partition` may first be met.
+    pub(crate) fn reader(&self, partition: u32, position: &Position) -> Reader {
+        let (oldest, end) = (self.journal.oldest(), self.journal.durable());
+        self.journal.reader(self.index.find(partition, position, oldest, end))
+    }
+
+    /// Every event that is durable now.
+    pub(crate) async fn all(&self) -> Result<Vec<Event>, ReadError> {
+        let end = self.journal.durable();
+        let mut reader = self.journal.reader(self.journal.oldest());
+        let mut events = Vec::new();
+        while reader.position() < end {
+            match reader.next().await? {
+                Chunk::Records(records) => {
+                    let stored = records.iter().filter(|record| record.offset < end).filter_map(StoredEvent::read);
+                    events.extend(stored.filter_map(StoredEvent::into_event));
+                }
+                Chunk::Gap { from, to } => tracing::debug!(%from, %to, "events that are gone"),
+            }
+        }
+        Ok(events)
+    }
+}
+
+impl Running {
+    /// Commits what was appended, and ends. The store takes no more events.
+    pub(crate) async fn stop(self) {
+        self.journal.close();
+        let joined = tokio::task::spawn_blocking(move || self.committer.join()).await;
+        if !matches!(joined, Ok(Ok(()))) {
+            tracing::error!("the thread that writes events has failed");
+        }
+        self.indexer.abort();
+        let _ = self.indexer.await;
+    }
+}
+
+/// Follows the journal and keeps the index true; ends with the journal.
+async fn keep_indexed(journal: Journal, mut reader: Reader, index: Arc<Index>, indexed: watch::Sender<Offset>) {
+    let mut oldest = journal.oldest();
+    loop {
+        match reader.next().await {
+            Ok(Chunk::Records(records)) => index.add(&records),
+            Ok(Chunk::Gap { from, to }) => tracing::warn!(%from, %to, "events were lost from the journal"),
+            Err(ReadError::Closed) => break,
+            Err(error) => {
+                tracing::error!(%error, "events cannot be read back");
+                break;
+            }
+        }
+        indexed.send_replace(reader.position());
+        if journal.oldest() > oldest {
+            oldest = journal.oldest();
+            let firsts = first_sequences(&journal, oldest, reader.position(), &index).await;
+            index.forget(oldest, &firsts);
+        }
+    }
+}
+
+/// The number of each partition's first event at or after `oldest`, looked for up to `end`.
+async fn first_sequences(journal: &Journal, oldest: Offset, end: Offset, index: &Index) -> Vec<Option<i64>> {
+    let count = (0..).take_while(|number| index.info(*number).is_some()).count();
+    let mut firsts = vec![None; count];
+    let mut reader = journal.reader(oldest);
+    while reader.position() < end && firsts.iter().any(Option::is_none) {
+        let Ok(Chunk::Records(records)) = reader.next().await else { continue };
+        for (number, sequence) in records.iter().filter_map(StoredEvent::place) {
+            if let Some(first @ None) = firsts.get_mut(number as usize) {
+                *first = Some(sequence);
+            }
+        }
+    }
+    firsts
+}
+
+#[cfg(test)]
+mod tests;

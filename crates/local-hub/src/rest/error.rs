@@ -1,0 +1,107 @@
+//! Refusals in the classic form (reference, 2.8, form A), which all SDKs read: a body whose `Message` begins
+//! `ErrorCode:{name};`, and the name again in the header `iothub-errorcode`.
+
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use crate::access::Denied;
+use crate::identity::{NotStored, Refused};
+
+/// A refusal: HTTP status, the service's name for it, and what is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct RestError {
+    pub(super) status: StatusCode,
+    pub(super) name: &'static str,
+    pub(super) message: String,
+}
+
+impl RestError {
+    fn new(status: StatusCode, name: &'static str, message: impl Into<String>) -> Self {
+        Self { status, name, message: message.into() }
+    }
+
+    /// A field or id that cannot be.
+    pub(super) fn argument(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "ArgumentInvalid", message)
+    }
+
+    /// A body that is not what it should be.
+    pub(super) fn format(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "IotHubFormatError", message)
+    }
+
+    /// UNCONFIRMED (reference, 2.1): the answer to a missing or malformed api-version; this is the plausible code.
+    pub(super) fn api_version(found: Option<&str>) -> Self {
+        tracing::warn!(?found, "a request without a proper api-version: the real hub's answer is not known, refused");
+        Self::new(StatusCode::BAD_REQUEST, "InvalidProtocolVersion", "api-version is missing or is no version")
+    }
+
+    /// No token at all.
+    pub(super) fn no_token() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "IotHubUnauthorized", "Authorization header missing")
+    }
+
+    /// A good token of somebody who may not do this.
+    pub(super) fn right_missing(who: &str) -> Self {
+        let message = format!("Authorization rule '{who}' does not allow access for this operation");
+        Self::new(StatusCode::UNAUTHORIZED, "IotHubUnauthorizedAccess", message)
+    }
+
+    /// UNCONFIRMED (reference, 2.5): the code for a bulk call with more than 100 items.
+    pub(super) fn too_many_items(count: usize) -> Self {
+        tracing::warn!(count, "a bulk call with over 100 items: the real hub's code is not known, refused with 413002");
+        let message = format!("{count} devices in one call, 100 are allowed");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "TooManyDevices", message)
+    }
+
+    /// A request body beyond all that is sensible.
+    pub(super) fn body_too_large() -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "MessageTooLarge", "the request body is too large")
+    }
+
+    /// A path or verb this hub does not have.
+    pub(super) fn unknown_path(what: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "InvalidOperation", format!("this local hub does not answer {what}"))
+    }
+}
+
+impl From<Denied> for RestError {
+    fn from(denied: Denied) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "IotHubUnauthorized", denied.to_string())
+    }
+}
+
+impl From<Refused> for RestError {
+    fn from(refused: Refused) -> Self {
+        let (status, name) = match &refused {
+            Refused::Exists(_) => (StatusCode::CONFLICT, "DeviceAlreadyExists"),
+            Refused::NotFound(_) => (StatusCode::NOT_FOUND, "DeviceNotFound"),
+            Refused::Precondition(_) => (StatusCode::PRECONDITION_FAILED, "PreconditionFailed"),
+            // UNCONFIRMED (reference, 2.4): the code for an id outside the rule.
+            Refused::Invalid(_) => (StatusCode::BAD_REQUEST, "ArgumentInvalid"),
+            Refused::Full(_) => (StatusCode::FORBIDDEN, "IotHubQuotaExceeded"),
+        };
+        Self::new(status, name, refused.to_string())
+    }
+}
+
+impl From<NotStored> for RestError {
+    fn from(error: NotStored) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "ServerError", error.to_string())
+    }
+}
+
+impl IntoResponse for RestError {
+    fn into_response(self) -> Response {
+        let tracking_id = uuid::Uuid::new_v4().simple();
+        let at = jiff::Timestamp::now().strftime("%m/%d/%Y %H:%M:%S");
+        tracing::debug!(status = self.status.as_u16(), code = self.name, why = %self.message, %tracking_id, "refused");
+        let body = json!({
+            "Message": format!("ErrorCode:{};{}", self.name, self.message.replace(';', ",")),
+            "ExceptionMessage": format!("Tracking ID:{tracking_id}-G:0-TimeStamp:{at}"),
+        });
+        let header = (HeaderName::from_static("iothub-errorcode"), HeaderValue::from_static(self.name));
+        (self.status, [header], axum::Json(body)).into_response()
+    }
+}

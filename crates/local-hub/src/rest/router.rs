@@ -1,0 +1,38 @@
+//! Which request goes where. Later endpoints (twins, methods, device endpoints, WebSocket) join here.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::routing::get;
+
+use super::error::RestError;
+use super::{bulk, devices, query, statistics};
+use crate::state::State;
+
+/// A bulk call carries 100 identities; with long ids, keys and reasons they stay well below.
+const MAX_BODY: usize = 1 << 20;
+
+/// All requests of the hub's HTTPS endpoint.
+pub(crate) fn router(state: Arc<State>) -> Router {
+    let collection = get(devices::list).post(bulk::post);
+    // A POST below /devices is the query; the other verbs mean a device, which may well be called "query".
+    let one = get(devices::get).put(devices::put).delete(devices::delete).post(query::post);
+    Router::new()
+        .route("/devices", collection.clone())
+        .route("/devices/", collection)
+        .route("/devices/{id}", one.clone())
+        .route("/devices/{id}/", one)
+        .route("/statistics/devices", get(statistics::devices))
+        .route("/statistics/service", get(statistics::service))
+        .fallback(unknown)
+        .method_not_allowed_fallback(unknown)
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .with_state(state)
+}
+
+async fn unknown(request: Request) -> RestError {
+    let (method, path) = (request.method(), request.uri().path());
+    tracing::info!(%method, path, "a request that this hub does not know");
+    RestError::unknown_path(&format!("{method} {path}"))
+}
