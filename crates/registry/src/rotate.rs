@@ -78,3 +78,6 @@ impl Registry {
         Ok((masters, ring.master_key_id.clone()))
     }
 }
+
+#[cfg(test)]
+mod tests;
