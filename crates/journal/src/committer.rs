@@ -223,6 +223,7 @@ impl Committer {
         let segment = Arc::new(Segment::fresh(Start {
             number,
             path,
+            purpose: Purpose::Journal,
             first,
             previous_end: self.shared.durable(),
             epoch: Some(self.shared.epoch),
@@ -280,7 +281,7 @@ impl Committer {
         self.buffer.clear();
         self.buffer.shrink_to(2 * WRITE_BYTES);
         if let Some(delay) = self.shared.options.commit_delay {
-            std::thread::sleep(delay);
+            pause(delay);
         }
         active.file.sync()?;
         self.shared.counters.syncs.fetch_add(1, Ordering::Relaxed);
@@ -392,6 +393,15 @@ impl Drop for Committer {
         self.shared.tail.send_modify(|tail| tail.ended = true);
         self.shared.room.notify_waiters();
     }
+}
+
+/// Plays a slow disk.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the committer has a thread of its own, and the disk is what is waited for"
+)]
+fn pause(time: Duration) {
+    std::thread::sleep(time);
 }
 
 /// Cuts records into chunks for readers.

@@ -199,8 +199,7 @@ impl Housekeeper {
             let mut segments = lock(&shared.segments);
             let needed = lock(&shared.pins).lowest();
             let now = Timestamp::now();
-            loop {
-                let Some(segment) = segments.first() else { break };
+            while let Some(segment) = segments.first() {
                 let needless = segment.is_sealed() && needed.is_none_or(|needed| segment.end() <= needed);
                 let history_is_over = now.since(segment.summary().last_received_at) > shared.options.history;
                 let pressed = shared.used.load(Ordering::Acquire) > self.soft_limit();
@@ -209,8 +208,7 @@ impl Housekeeper {
                 }
                 let segment = segments.remove(0);
                 shared.used.fetch_sub(segment.used(), Ordering::AcqRel);
-                let oldest = segments.first().map_or_else(|| shared.durable(), |next| next.first);
-                shared.oldest.fetch_max(oldest.to_raw(), Ordering::AcqRel);
+                shared.oldest.fetch_max(segment.end().to_raw(), Ordering::AcqRel);
                 removed.push(segment);
             }
         }
@@ -226,8 +224,12 @@ impl Housekeeper {
     }
 
     fn remove_doomed(&self) {
-        lock(&self.doomed).retain(|segment| {
-            let files = self.shared.files.as_ref();
+        let files = self.shared.files.as_ref();
+        let mut doomed = lock(&self.doomed);
+        if doomed.is_empty() {
+            return;
+        }
+        doomed.retain(|segment| {
             let gone =
                 remove_if_there(files, &index_path(&segment.path)).and_then(|()| remove_if_there(files, &segment.path));
             if let Err(error) = &gone {
@@ -235,6 +237,10 @@ impl Housekeeper {
             }
             gone.is_err()
         });
+        // Else a crash may bring some of them back, which nobody needs.
+        if let Err(error) = files.sync_dir(self.shared.dir()) {
+            tracing::warn!(%error, "could not make the removal of old segments durable");
+        }
     }
 
     /// Drops devices of which no record is left.

@@ -16,7 +16,8 @@
 //! - `segment`, `recovery`, `crashsafe`: segments at rest, and what an opening does with them;
 //! - `housekeeper`, `pin`: retention, and what holds it back;
 //! - `hold`: records kept for those who cannot take them now;
-//! - `info`: what the journal tells of itself;
+//! - `history`: the latest records of one device;
+//! - `info`, `verify`: what the journal tells of itself;
 //! - [`files`], [`testing`]: the file system, and one that fails on request.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
@@ -28,6 +29,7 @@ mod crashsafe;
 mod error;
 pub mod files;
 mod format;
+mod history;
 mod hold;
 mod housekeeper;
 mod info;
@@ -40,14 +42,18 @@ mod scan;
 mod segment;
 mod shared;
 pub mod testing;
+mod verify;
 mod waiter;
 
 pub use committer::Committer;
 pub use error::{AppendError, Full, HoldError, OpenError, ReadError};
 pub use files::{File, Files, RealFiles};
+pub use history::HistoryQuery;
+pub use hold::{HeldChunk, HoldFile, HoldInfo, HoldPosition};
 pub use info::{Health, Info};
 pub use journal::Journal;
 pub use options::Options;
 pub use pin::Pin;
 pub use reader::{Chunk, Reader};
+pub use verify::{Damage, SegmentReport, VerifyReport};
 pub use waiter::{Progress, Waiter};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Condvar, Mutex};
 
-use hubward_model::{Epoch, JournalId, Offset};
+use hubward_model::{Epoch, JournalId, Offset, Timestamp};
 use tokio::sync::{Notify, watch};
 
 use crate::active::Spare;
@@ -27,6 +27,8 @@ use crate::segment::{Segment, Start, Walk, index_path, number_of, walk};
 use crate::shared::{Chores, Queue, Shared, State, Tail};
 
 const LOCK_FILE: &str = "lock";
+/// Bytes read and written at once.
+const BLOCK: usize = 1 << 20;
 
 /// Opens the journal in `options.dir`.
 pub(crate) fn open(options: Options, files: Arc<dyn Files>) -> Result<(Arc<Shared>, Committer), OpenError> {
@@ -39,7 +41,7 @@ pub(crate) fn open(options: Options, files: Arc<dyn Files>) -> Result<(Arc<Share
     let fs = files.as_ref();
     let (found, next_number) = find(fs, &dir)?;
     let before = identify(fs, &dir, &found)?;
-    let recovered = recover(fs, found)?;
+    let recovered = recover(fs, found, Purpose::Journal)?;
 
     let identity = Identity {
         id: before.as_ref().map_or_else(JournalId::random, |before| before.id.clone()),
@@ -50,7 +52,7 @@ pub(crate) fn open(options: Options, files: Arc<dyn Files>) -> Result<(Arc<Share
     crashsafe::write_file(fs, &path, &identity.encode()).map_err(OpenError::io("write", path))?;
 
     let durable = recovered.segments.last().map_or(FIRST, |last| last.end().max(last.first)).max(FIRST);
-    let oldest = recovered.segments.first().map_or(durable, |first| first.first);
+    let oldest = recovered.segments.first().map_or(durable, |first| first.previous_end.min(first.first).max(FIRST));
     let used = recovered.segments.iter().map(|segment| segment.used()).sum();
     let counters = Counters::default();
     counters.cut_bytes.store(recovered.cut, std::sync::atomic::Ordering::Relaxed);
@@ -89,7 +91,7 @@ pub(crate) fn open(options: Options, files: Arc<dyn Files>) -> Result<(Arc<Share
 }
 
 /// A segment file and what its header says.
-struct FoundSegment {
+pub(crate) struct FoundSegment {
     number: u32,
     path: PathBuf,
     file: Arc<dyn File>,
@@ -99,7 +101,7 @@ struct FoundSegment {
 }
 
 /// All segments with anything in them, in order, and the next free number.
-fn find(files: &dyn Files, dir: &Path) -> Result<(Vec<FoundSegment>, u32), OpenError> {
+pub(crate) fn find(files: &dyn Files, dir: &Path) -> Result<(Vec<FoundSegment>, u32), OpenError> {
     let mut found = Vec::new();
     let mut next = 1;
     let names = files.list(dir).map_err(OpenError::io("list", dir))?;
@@ -160,14 +162,15 @@ fn identify(files: &dyn Files, dir: &Path, found: &[FoundSegment]) -> Result<Opt
 }
 
 /// What was there.
-struct Recovered {
-    segments: Vec<Arc<Segment>>,
+pub(crate) struct Recovered {
+    pub(crate) segments: Vec<Arc<Segment>>,
     devices: Devices,
     /// Bytes of a torn tail.
     cut: u64,
 }
 
-fn recover(files: &dyn Files, found: Vec<FoundSegment>) -> Result<Recovered, OpenError> {
+/// Looks through the segments of a journal or a hold file, and cuts a torn tail.
+pub(crate) fn recover(files: &dyn Files, found: Vec<FoundSegment>, purpose: Purpose) -> Result<Recovered, OpenError> {
     let mut segments: Vec<(Arc<Segment>, Option<Walk>)> = Vec::new();
     let mut cut = 0;
     // From the last to the first, because a segment says where the ones before it end.
@@ -178,8 +181,12 @@ fn recover(files: &dyn Files, found: Vec<FoundSegment>) -> Result<Recovered, Ope
         let indexed = indexed(files, &segment).map_err(OpenError::io("read", index_path(&path)))?;
         let (summary, walk) = match indexed {
             Some(summary) => (summary, None),
-            None => match examine(&segment, is_last).map_err(OpenError::io("read", &path))? {
+            None => match examine(&segment, purpose, (!is_last).then_some(limit))
+                .map_err(OpenError::io("read", &path))?
+            {
                 Some(walk) => (walk.summary, Some(walk)),
+                // A hold file keeps a segment without entries, which says how far its positions have come.
+                None if let (Purpose::Hold, Some(header)) = (purpose, &segment.header) => (empty(header), None),
                 None => {
                     // Room that was never used, or a torn first commit that nobody was told of.
                     remove_if_there(files, &index_path(&path)).map_err(OpenError::io("remove", index_path(&path)))?;
@@ -191,8 +198,8 @@ fn recover(files: &dyn Files, found: Vec<FoundSegment>) -> Result<Recovered, Ope
         if let Some(found) = walk.as_ref().and_then(|walk| walk.newer) {
             return Err(OpenError::NewerFormat { file: path, found, known: FORMAT.into() });
         }
-        if is_last && walk.is_some() && segment.length > summary.bytes {
-            cut += cut_tail(&segment, summary.bytes).map_err(OpenError::io("cut", &path))?;
+        if let (true, Some(walk)) = (is_last, &walk) {
+            cut += settle(&segment, walk.last_batch_at, summary.bytes).map_err(OpenError::io("cut", &path))?;
         }
         let first = match (&segment.header, &walk) {
             (Some(header), _) => header.first,
@@ -203,6 +210,7 @@ fn recover(files: &dyn Files, found: Vec<FoundSegment>) -> Result<Recovered, Ope
         let start = Start {
             number: segment.number,
             path,
+            purpose,
             first: Offset::from_raw(first),
             previous_end: Offset::from_raw(header.map_or(first, |header| header.previous_end)),
             epoch: header.map(|header| header.epoch),
@@ -212,7 +220,10 @@ fn recover(files: &dyn Files, found: Vec<FoundSegment>) -> Result<Recovered, Ope
         segments.push((Arc::new(Segment::known(start, Summary { end, ..summary })), walk));
     }
     segments.reverse();
-    let devices = devices(files, &segments)?;
+    let devices = match purpose {
+        Purpose::Journal => devices(files, &segments)?,
+        Purpose::Hold => Devices::new(),
+    };
     for (segment, walk) in &segments {
         if let Some(walk) = walk {
             segment.set_marks(walk.marks.clone());
@@ -240,15 +251,16 @@ fn indexed(files: &dyn Files, segment: &FoundSegment) -> std::io::Result<Option<
     Ok(head.map(|head| head.summary).filter(|summary| segment.header.is_some() && summary.bytes <= segment.length))
 }
 
-/// Walks through a segment without an index; `None` if nothing in it counts. In the last one bad bytes that no later
-/// commit proves to have been durable are a torn tail, and end it.
-fn examine(segment: &FoundSegment, is_last: bool) -> std::io::Result<Option<Walk>> {
+/// Walks through a segment without an index; `None` if nothing in it counts. Segments after it end it at the serial
+/// `limit`. In the last one bad bytes that no later commit proves to have been durable are a torn tail, and end it.
+fn examine(segment: &FoundSegment, purpose: Purpose, limit: Option<u64>) -> std::io::Result<Option<Walk>> {
     let header = segment.header.as_ref();
     let (epoch, first) = (header.map(|header| header.epoch), header.map_or(0, |header| header.first));
-    let walk_to = |end| walk(segment.file.as_ref(), Purpose::Journal, epoch, first, end);
+    let serials = first..limit.unwrap_or(u64::MAX);
+    let walk_to = |end| walk(segment.file.as_ref(), purpose, epoch, serials.clone(), end);
     let Some(whole) = walk_to(segment.length)? else { return Ok(None) };
     let walk = match whole.doubtful {
-        Some((at, _)) if is_last => match walk_to(at)? {
+        Some((at, _)) if limit.is_none() => match walk_to(at)? {
             Some(walk) => walk,
             None => return Ok(None),
         },
@@ -260,22 +272,39 @@ fn examine(segment: &FoundSegment, is_last: bool) -> std::io::Result<Option<Walk
     Ok((walk.frames > 0 || walk.newer.is_some()).then_some(walk))
 }
 
-/// Cuts what follows the last good frame, durably; returns how many bytes of it were not just unused room.
-fn cut_tail(segment: &FoundSegment, at: u64) -> std::io::Result<u64> {
+fn empty(header: &Header) -> Summary {
+    Summary { bytes: HEADER_SIZE, end: header.first, last_received_at: Timestamp::from_millis(0) }
+}
+
+/// Makes the last segment durable as it is read now, up to `end`: cuts what follows, and writes the last batch again,
+/// because if its sync failed before we were started, what we read stands in memory alone and no sync would write it.
+/// Returns how many bytes of what was cut were not just unused room.
+fn settle(segment: &FoundSegment, last_batch_at: u64, end: u64) -> std::io::Result<u64> {
+    let file = segment.file.as_ref();
     let mut torn = 0;
-    let mut from = at;
+    let mut from = end;
     while from < segment.length {
-        let block = read_up_to(segment.file.as_ref(), from, 1 << 20)?;
+        let block = read_up_to(file, from, BLOCK)?;
         if block.is_empty() {
             break;
         }
         if let Some(last) = block.iter().rposition(|byte| *byte != 0) {
-            torn = from + last as u64 + 1 - at;
+            torn = from + last as u64 + 1 - end;
         }
         from += block.len() as u64;
     }
-    segment.file.set_len(at)?;
-    segment.file.sync()?;
+    file.set_len(end)?;
+    let mut from = last_batch_at;
+    while from < end {
+        let wanted = usize::try_from(end - from).unwrap_or(BLOCK).min(BLOCK);
+        let block = read_up_to(file, from, wanted)?;
+        if block.is_empty() {
+            break;
+        }
+        file.write_at(&block, from)?;
+        from += block.len() as u64;
+    }
+    file.sync()?;
     if torn > 0 {
         tracing::warn!(segment = %segment.path.display(), bytes = torn, "cut a torn tail, of which nobody was told");
     }
@@ -314,7 +343,7 @@ fn devices(files: &dyn Files, segments: &[(Arc<Segment>, Option<Walk>)]) -> Resu
 }
 
 fn walk_again(segment: &Segment, file: &dyn File) -> std::io::Result<Devices> {
-    let walk = walk(file, Purpose::Journal, segment.epoch, segment.first.to_raw(), segment.bytes())?;
+    let walk = walk(file, Purpose::Journal, segment.epoch, segment.serials(), segment.bytes())?;
     Ok(walk.map(|walk| walk.devices).unwrap_or_default())
 }
 

@@ -1,6 +1,7 @@
 //! One segment as the running journal knows it: what of it is durable, and where in it to look.
 
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -21,6 +22,7 @@ const WALK_BLOCK: usize = 1 << 20;
 pub(crate) struct Segment {
     pub(crate) number: u32,
     pub(crate) path: PathBuf,
+    purpose: Purpose,
     /// First offset that it may hold.
     pub(crate) first: Offset,
     /// The end of what is valid in the segments before.
@@ -42,6 +44,7 @@ pub(crate) struct Segment {
 pub(crate) struct Start {
     pub(crate) number: u32,
     pub(crate) path: PathBuf,
+    pub(crate) purpose: Purpose,
     pub(crate) first: Offset,
     pub(crate) previous_end: Offset,
     pub(crate) epoch: Option<Epoch>,
@@ -63,6 +66,7 @@ impl Segment {
         Self {
             number: start.number,
             path: start.path,
+            purpose: start.purpose,
             first: start.first,
             previous_end: start.previous_end,
             epoch: start.epoch,
@@ -84,6 +88,11 @@ impl Segment {
     /// Exclusive end of its durable frames in the file.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Acquire)
+    }
+
+    /// Serials that it may hold.
+    pub(crate) fn serials(&self) -> Range<u64> {
+        self.first.to_raw()..self.end().to_raw()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -175,7 +184,7 @@ impl Segment {
             return Ok(marks);
         }
         let file = self.file(files)?;
-        let walk = walk(file.as_ref(), Purpose::Journal, self.epoch, self.first.to_raw(), self.bytes())?;
+        let walk = walk(file.as_ref(), self.purpose, self.epoch, self.serials(), self.bytes())?;
         Ok(walk.map(|walk| walk.marks).unwrap_or_default())
     }
 }
@@ -210,20 +219,24 @@ pub(crate) struct Walk {
     pub(crate) frames: u64,
     /// Ranges of serials that cannot be read.
     pub(crate) damage: Vec<(u64, u64)>,
+    /// Where the last batch begins, the only one that nothing proves to have been synced.
+    pub(crate) last_batch_at: u64,
     /// First damage, with its least serial, that no later frame proves to have been durable.
     pub(crate) doubtful: Option<(u64, u64)>,
     /// The walk met a frame of a newer version.
     pub(crate) newer: Option<u32>,
 }
 
-/// Walks through all frames of a segment up to the file position `end`; `None` if the first thing in it is of no use.
+/// Walks through the frames of a segment with serials in `serials`, up to the file position `end`; `None` if the first
+/// thing in it is of no use.
 pub(crate) fn walk(
     file: &dyn File,
     purpose: Purpose,
     epoch: Option<Epoch>,
-    first: u64,
+    serials: Range<u64>,
     end: u64,
 ) -> io::Result<Option<Walk>> {
+    let first = serials.start;
     let mut scanner = Scanner::new(file, purpose, epoch, (HEADER_SIZE, first), end, WALK_BLOCK);
     let mut walk = Walk {
         summary: Summary { bytes: HEADER_SIZE, end: first, last_received_at: Timestamp::from_millis(0) },
@@ -231,9 +244,12 @@ pub(crate) fn walk(
         devices: Devices::new(),
         frames: 0,
         damage: Vec::new(),
+        last_batch_at: 0,
         doubtful: None,
         newer: None,
     };
+    // First serial of the last batch.
+    let mut batch = None;
     // Serial at which damage began that the next good frame ends.
     let mut hurt: Option<u64> = None;
     loop {
@@ -241,12 +257,19 @@ pub(crate) fn walk(
         match scanner.step()? {
             Step::Frame { at, frame } => {
                 let serial = scanner.serial(&frame);
+                if serial >= serials.end {
+                    // Copies of what stands in the next segment, or was refused.
+                    break;
+                }
                 if let Some(from) = hurt.take() {
                     walk.damage.push((from, serial));
                 }
                 // The frame's batch was written after all before its batch was synced.
                 let proven = serial - u64::from(frame.place.batch);
                 walk.doubtful.take_if(|(_, expected)| proven > *expected);
+                if batch.replace(proven).is_some_and(|before| before != proven) {
+                    walk.last_batch_at = at;
+                }
                 if wants_mark(walk.marks.last().map(|mark| mark.at), at) {
                     walk.marks.push(Mark { serial, at });
                 }

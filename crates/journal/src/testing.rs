@@ -316,7 +316,7 @@ impl File for FaultyFile {
     fn sync(&self) -> io::Result<()> {
         let pause = self.alive()?.slow_syncs;
         if !pause.is_zero() {
-            std::thread::sleep(pause);
+            wait(pause);
         }
         let mut state = self.alive()?;
         state.counts.syncs += 1;
@@ -341,6 +341,12 @@ impl File for FaultyFile {
         }
         Ok(())
     }
+}
+
+/// Plays a slow disk.
+#[expect(clippy::disallowed_methods, reason = "files block, and the disk is what is waited for")]
+fn wait(time: Duration) {
+    std::thread::sleep(time);
 }
 
 /// Counts down, and fails until it is at zero.
