@@ -98,7 +98,7 @@ ensure_clients() {
 run_pytest() { # suite, folder
   cargo build --locked --quiet -p hubward || { fail "build of the hubward binary"; return; }
   HUBWARD_BIN=$PWD/${CARGO_TARGET_DIR:-target}/debug/hubward \
-    "$venv/bin/python" -m pytest -q -p no:cacheprovider "$2" 2>&1 | tee "$log"
+    scripts/private-net "$venv/bin/python" -m pytest -q -p no:cacheprovider "$2" 2>&1 | tee "$log"
   local status=${PIPESTATUS[0]} line p f s
   line=$(grep -E '^[0-9]+ (passed|failed|skipped|error)|^=.*(passed|failed|error)' "$log" | tail -n 1)
   count() { echo "$line" | grep -oE "[0-9]+ $1" | awk '{n += $1} END {print n + 0}'; }

@@ -1,1 +1,32 @@
-//! End-to-end tests and their kit
+//! The kit of the end-to-end tests: it starts the real binary and speaks to it from outside.
+//!
+//! Nothing here imports the crates under test, but for the MQTT client that plays a device. In reading order:
+//!
+//! - [`process`]: the `hubward` binary as a child process that is killed when the test ends;
+//! - [`server`]: `hubward up`, on port 0 and a data folder of its own, stopped, killed and started again;
+//! - [`hub`]: `hubward local-hub` as a process of its own;
+//! - [`portal`]: somebody who changes identities in the hub outside of Hubward;
+//! - [`cli`]: admin commands and their JSON;
+//! - [`device`]: a device that publishes by MQTT;
+//! - [`events`]: what arrived at the hub, and the rules it must keep (every signal, order, repeats);
+//! - [`world`]: a server and a hub together, and what most tests do with them;
+//! - [`proxy`]: a TCP proxy between any two parts that can cut and hold connections.
+
+pub mod cli;
+pub mod device;
+pub mod events;
+pub mod hub;
+pub mod portal;
+pub mod process;
+pub mod proxy;
+pub mod server;
+pub mod world;
+
+pub use cli::Cli;
+pub use device::Device;
+pub use events::Arrivals;
+pub use hub::Hub;
+pub use portal::Portal;
+pub use proxy::Proxy;
+pub use world::{Credentials, World};
+pub use server::{Server, ServerOptions};

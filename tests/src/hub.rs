@@ -1,0 +1,114 @@
+//! `hubward local-hub` as a process of its own, so that it can be killed and started apart from the server.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::process::Process;
+
+/// A running local hub: its folder outlives its process.
+pub struct Hub {
+    folder: TempDir,
+    args: Vec<String>,
+    process: Option<Process>,
+    info: Value,
+}
+
+impl Hub {
+    /// Starts a hub on free ports.
+    pub async fn start() -> Result<Self> {
+        Self::start_with(&[]).await
+    }
+
+    /// Starts a hub on free ports with more arguments of `hubward local-hub`.
+    pub async fn start_with(args: &[&str]) -> Result<Self> {
+        let folder = tempfile::tempdir().context("make a folder")?;
+        let args = args.iter().map(|arg| (*arg).to_owned()).collect();
+        let mut hub = Self { folder, args, process: None, info: Value::Null };
+        hub.start_again().await?;
+        Ok(hub)
+    }
+
+    /// Starts the process again on the same folder and ports.
+    pub async fn start_again(&mut self) -> Result<()> {
+        let port_file = self.folder.path().join("ports.json");
+        let _ = std::fs::remove_file(&port_file);
+        let mut args = vec!["local-hub".to_owned()];
+        for listener in ["https", "amqps", "amqp"] {
+            let address = self.info[listener].as_str().unwrap_or("127.0.0.1:0").to_owned();
+            args.extend([format!("--{listener}"), address]);
+        }
+        args.extend(["--data".into(), self.folder.path().join("data").display().to_string()]);
+        args.extend(["--port-file".into(), port_file.display().to_string()]);
+        args.extend(self.args.clone());
+        let mut process = Process::start(&args, &self.folder.path().join("hub.log"))?;
+        let info = process.wait_for_file(&port_file).await?;
+        self.info = serde_json::from_str(&info).context("read the port file")?;
+        self.process = Some(process);
+        Ok(())
+    }
+
+    /// The port file.
+    pub fn info(&self) -> &Value {
+        &self.info
+    }
+
+    /// One of its connection strings, for example `registryReadWrite`.
+    pub fn connection_string(&self, policy: &str) -> &str {
+        self.info["connection_strings"][policy].as_str().unwrap_or_default()
+    }
+
+    /// Where its CA certificate lies.
+    pub fn ca_file(&self) -> &str {
+        self.info["ca_file"].as_str().unwrap_or_default()
+    }
+
+    /// `localhost:PORT` of the HTTPS listener, as its connection strings name it.
+    pub fn host(&self) -> Result<String> {
+        let string = self.connection_string("registryReadWrite");
+        let host = string.split(';').find_map(|pair| pair.strip_prefix("HostName="));
+        Ok(host.context("the connection string names a host")?.to_owned())
+    }
+
+    /// The arguments that let a server of ours use this hub: of `up`, and of `integration add`.
+    pub fn server_args(&self) -> Result<Vec<String>> {
+        Ok(vec!["--allow-hub".into(), self.host()?])
+    }
+
+    /// The arguments of `integration add azure` and `integration login` that name this hub's CA and ports.
+    pub fn integration_args(&self) -> Result<Vec<String>> {
+        let amqps = self.info["amqps"].as_str().context("the hub has an AMQP port")?;
+        let port = amqps.rsplit(':').next().context("an address has a port")?;
+        Ok(vec![
+            "--hub-ca".into(),
+            self.ca_file().into(),
+            "--hub-endpoint".into(),
+            format!("amqps=localhost:{port}"),
+        ])
+    }
+
+    /// A file that holds the connection string of `policy`.
+    pub fn string_file(&self, policy: &str) -> Result<PathBuf> {
+        let path = self.folder.path().join(format!("{policy}.txt"));
+        std::fs::write(&path, self.connection_string(policy)).context("write the connection string")?;
+        Ok(path)
+    }
+
+    /// Kills it as a power cut would.
+    pub fn kill(&mut self) -> Result<()> {
+        self.process.take().context("the hub runs")?.kill()
+    }
+
+    /// Stops it in order and waits for a clean end.
+    pub async fn stop(&mut self) -> Result<()> {
+        let mut process = self.process.take().context("the hub runs")?;
+        process.ask_to_stop()?;
+        let status = process.ended().await?;
+        if !status.success() {
+            bail!("the hub stopped with {status}:\n{}", process.log_text());
+        }
+        Ok(())
+    }
+}

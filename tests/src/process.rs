@@ -1,0 +1,121 @@
+//! The `hubward` binary as a child process.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+/// How long anything that should happen soon may take before a test gives up on it.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+/// How often a file or a process is looked at while waiting for it.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// The binary under test: `HUBWARD_BIN`, else the one beside the test's own, built if it is not there.
+pub fn binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        if let Some(path) = std::env::var_os("HUBWARD_BIN") {
+            return path.into();
+        }
+        // target/debug/deps/test-1234 → target/debug/hubward
+        let folder = std::env::current_exe().expect("a test knows its own file");
+        let folder = folder.parent().and_then(Path::parent).expect("tests lie in target/<profile>/deps");
+        let built = Command::new(env!("CARGO"))
+            .args(["build", "--quiet", "-p", "hubward"])
+            .status()
+            .expect("cargo runs");
+        assert!(built.success(), "the hubward binary builds");
+        folder.join("hubward")
+    })
+}
+
+/// A child process that is killed when it is dropped.
+pub struct Process {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts the binary with `args`; what it prints and logs goes to `log`.
+    pub fn start(args: &[String], log: &Path) -> Result<Self> {
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(log).context("open the log")?;
+        let child = Command::new(binary())
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(file.try_clone().context("share the log")?)
+            .stderr(file)
+            .spawn()
+            .with_context(|| format!("start {}", binary().display()))?;
+        Ok(Self { child, log: log.to_owned() })
+    }
+
+    /// Waits until `path` exists, or says how the process ended before that.
+    pub async fn wait_for_file(&mut self, path: &Path) -> Result<String> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Ok(text) = std::fs::read_to_string(path) {
+                return Ok(text);
+            }
+            if let Some(status) = self.child.try_wait().context("look at the process")? {
+                bail!("the process ended with {status} before {} was there:\n{}", path.display(), self.log_text());
+            }
+            if Instant::now() > deadline {
+                bail!("{} did not appear:\n{}", path.display(), self.log_text());
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// The process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Kills it as a power cut would (SIGKILL) and waits for its end.
+    pub fn kill(mut self) -> Result<()> {
+        self.child.kill().context("kill")?;
+        self.child.wait().context("wait for the killed process")?;
+        Ok(())
+    }
+
+    /// Asks it to stop (SIGTERM).
+    pub fn ask_to_stop(&self) -> Result<()> {
+        let status = Command::new("kill")
+            .args(["-TERM", &self.child.id().to_string()])
+            .status()
+            .context("run kill")?;
+        if !status.success() {
+            bail!("kill -TERM {} failed with {status}", self.child.id());
+        }
+        Ok(())
+    }
+
+    /// Waits for its end.
+    pub async fn ended(&mut self) -> Result<ExitStatus> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().context("look at the process")? {
+                return Ok(status);
+            }
+            if Instant::now() > deadline {
+                bail!("the process did not end:\n{}", self.log_text());
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// What it printed so far (the end of it).
+    pub fn log_text(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended already; there is nobody left to tell either way.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
