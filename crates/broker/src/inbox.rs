@@ -1,0 +1,174 @@
+//! How messages get from the router to a connection.
+//!
+//! In the normal case the router puts them into a bounded queue. When the session has no connection, or its queue is
+//! full, only the offset is remembered from which on its messages must be read from the journal: a session's queue is a
+//! position with filters, not a copy. A connection that has read that far says so under the router's lock, so no record
+//! is skipped or dealt twice.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use hubward_model::Offset;
+use hubward_mqtt::Qos;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::options::{MAX_INBOX, MAX_INBOX_BYTES, MAX_SHARED_PENDING};
+use crate::outgoing::Delivery;
+use crate::stats::{self, drop_reason};
+
+/// Asks a connection to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(crate) enum Control {
+    /// The server stops.
+    Stop = 1,
+    /// The same client connected again.
+    TakenOver = 2,
+    /// Its credentials are gone.
+    Kicked = 3,
+}
+
+/// The place of one connection in a session.
+#[derive(Debug, Default)]
+pub(crate) struct Slot {
+    pub(crate) notify: Notify,
+    control: AtomicU8,
+    /// Cancelled when the connection is closed and everything it read is in the journal.
+    pub(crate) done: CancellationToken,
+}
+
+impl Slot {
+    /// Asks the connection to end; the strongest reason counts.
+    pub(crate) fn ask(&self, control: Control) {
+        self.control.fetch_max(control as u8, Ordering::AcqRel);
+        self.notify.notify_one();
+    }
+
+    /// What was asked.
+    pub(crate) fn asked(&self) -> Option<Control> {
+        match self.control.load(Ordering::Acquire) {
+            1 => Some(Control::Stop),
+            2 => Some(Control::TakenOver),
+            3 => Some(Control::Kicked),
+            _ => None,
+        }
+    }
+}
+
+/// A message of a shared subscription that waits in the journal for its member.
+#[derive(Debug, Clone)]
+pub(crate) struct SharedPick {
+    pub(crate) offset: Offset,
+    pub(crate) qos: Qos,
+    pub(crate) ids: Vec<u32>,
+}
+
+/// What waits for a session.
+#[derive(Debug, Default)]
+pub(crate) struct Inbox {
+    pub(crate) slot: Option<Arc<Slot>>,
+    queue: VecDeque<Delivery>,
+    bytes: usize,
+    /// From here on messages must be read from the journal.
+    behind: Option<Offset>,
+    /// Messages before it have been read from the journal already.
+    tail_from: Offset,
+    /// Messages of shared subscriptions among those to be read, by offset.
+    shared: VecDeque<SharedPick>,
+}
+
+impl Inbox {
+    /// Takes a message from the router.
+    pub(crate) fn offer(&mut self, delivery: Delivery) {
+        let offset = delivery.message.offset;
+        let Some(slot) = &self.slot else {
+            if delivery.qos > Qos::AtMostOnce {
+                self.fall_behind(offset, &delivery);
+            }
+            return;
+        };
+        if self.behind.is_some() {
+            self.fall_behind(offset, &delivery);
+        } else if offset < self.tail_from && !delivery.shared {
+            // Read from the journal already.
+        } else if self.queue.len() >= MAX_INBOX || self.bytes >= MAX_INBOX_BYTES {
+            self.fall_behind(offset, &delivery);
+        } else {
+            self.bytes += delivery.message.size();
+            self.queue.push_back(delivery);
+            if self.queue.len() == 1 {
+                slot.notify.notify_one();
+            }
+        }
+    }
+
+    fn fall_behind(&mut self, offset: Offset, delivery: &Delivery) {
+        if delivery.shared {
+            if self.shared.len() >= MAX_SHARED_PENDING {
+                stats::dropped(drop_reason::SHARED_FULL, 1);
+                return;
+            }
+            self.shared.push_back(SharedPick { offset, qos: delivery.qos, ids: delivery.ids.clone() });
+        }
+        self.behind.get_or_insert(offset);
+    }
+
+    /// Puts back what a closing connection could not send: it is read from the journal again.
+    pub(crate) fn put_back(&mut self, unsent: VecDeque<Delivery>) {
+        let mut shared = Vec::new();
+        let queued = std::mem::take(&mut self.queue);
+        self.bytes = 0;
+        for delivery in unsent.into_iter().chain(queued) {
+            if delivery.qos == Qos::AtMostOnce {
+                continue;
+            }
+            let offset = delivery.message.offset;
+            if delivery.shared {
+                shared.push(SharedPick { offset, qos: delivery.qos, ids: delivery.ids });
+            }
+            self.behind = Some(self.behind.map_or(offset, |behind| behind.min(offset)));
+        }
+        for pick in shared.into_iter().rev() {
+            self.shared.push_front(pick);
+        }
+    }
+
+    /// All that is queued.
+    pub(crate) fn take(&mut self) -> VecDeque<Delivery> {
+        self.bytes = 0;
+        std::mem::take(&mut self.queue)
+    }
+
+    pub(crate) fn behind(&self) -> Option<Offset> {
+        self.behind
+    }
+
+    /// Says from where on a connection that reads the journal has still to read.
+    pub(crate) fn reading_from(&mut self, offset: Offset) {
+        self.behind = Some(offset);
+    }
+
+    /// The connection has read everything before `position` from the journal.
+    pub(crate) fn caught_up(&mut self, position: Offset) {
+        self.behind = None;
+        self.tail_from = position;
+    }
+
+    /// The shared messages at `offset`, and forgets older ones.
+    pub(crate) fn shared_at(&mut self, offset: Offset) -> Vec<SharedPick> {
+        let mut found = Vec::new();
+        while self.shared.front().is_some_and(|pick| pick.offset <= offset) {
+            found.extend(self.shared.pop_front().filter(|pick| pick.offset == offset));
+        }
+        found
+    }
+
+    /// Forgets everything; says whether messages were waiting.
+    pub(crate) fn clear(&mut self) -> bool {
+        let waiting = self.behind.is_some();
+        *self = Self { slot: self.slot.take(), ..Self::default() };
+        waiting
+    }
+}

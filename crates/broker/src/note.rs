@@ -1,0 +1,170 @@
+//! What the broker writes into a record for itself, in the record's note.
+//!
+//! Format: a version byte, then entries of tag (1 byte), length (2 bytes, big-endian) and value. Unknown tags are
+//! skipped, so a newer broker may add some. A session is named by a hash: its client id may be a secret.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use hubward_mqtt::protocol::{PacketId, PublishProperties};
+use sha2::{Digest, Sha256};
+
+use crate::auth::Owner;
+
+const FORMAT: u8 = 1;
+
+mod tag {
+    pub(super) const SESSION: u8 = 1;
+    pub(super) const RECEIVED: u8 = 2;
+    pub(super) const RELEASED: u8 = 3;
+    pub(super) const RESPONSE_TOPIC: u8 = 4;
+    pub(super) const CORRELATION_DATA: u8 = 5;
+    pub(super) const PAYLOAD_IS_TEXT: u8 = 6;
+    pub(super) const MESSAGE_EXPIRY: u8 = 7;
+}
+
+/// A session in records: half a SHA-256 of owner and client id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct SessionId([u8; 16]);
+
+impl SessionId {
+    pub(crate) fn new(owner: &Owner, client_id: &str) -> Self {
+        let (kind, id) = match owner {
+            Owner::Device(id) => ("device", id.as_str()),
+            Owner::App(id) => ("app", id.as_str()),
+        };
+        let mut hash = Sha256::new();
+        for part in ["hubward session", kind, id, client_id] {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part.as_bytes());
+        }
+        let mut half = [0; 16];
+        half.copy_from_slice(&hash.finalize()[..16]);
+        Self(half)
+    }
+}
+
+/// A note's content.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Note {
+    /// The session that published the message.
+    pub(crate) session: Option<SessionId>,
+    /// The packet id under which a message of quality of service 2 was received.
+    pub(crate) received: Option<PacketId>,
+    /// The packet id that was released.
+    pub(crate) released: Option<PacketId>,
+    /// MQTT 5 response topic.
+    pub(crate) response_topic: Option<String>,
+    /// MQTT 5 correlation data.
+    pub(crate) correlation_data: Option<Bytes>,
+    /// MQTT 5 payload format indicator.
+    pub(crate) payload_is_text: Option<bool>,
+    /// MQTT 5 message expiry, in seconds after it was received.
+    pub(crate) message_expiry: Option<u32>,
+}
+
+impl Note {
+    /// Takes over what of a message's properties has no place in the record itself.
+    pub(crate) fn keep(&mut self, properties: &mut PublishProperties) {
+        self.response_topic = properties.response_topic.take();
+        self.correlation_data = properties.correlation_data.take();
+        self.payload_is_text = properties.payload_is_text;
+        self.message_expiry = properties.message_expiry;
+    }
+
+    pub(crate) fn encode(&self) -> Bytes {
+        if *self == Self::default() {
+            return Bytes::new();
+        }
+        let mut out = BytesMut::with_capacity(32);
+        out.put_u8(FORMAT);
+        if let Some(session) = &self.session {
+            put(&mut out, tag::SESSION, &session.0);
+        }
+        if let Some(id) = self.received {
+            put(&mut out, tag::RECEIVED, &id.get().to_be_bytes());
+        }
+        if let Some(id) = self.released {
+            put(&mut out, tag::RELEASED, &id.get().to_be_bytes());
+        }
+        if let Some(topic) = &self.response_topic {
+            put(&mut out, tag::RESPONSE_TOPIC, topic.as_bytes());
+        }
+        if let Some(data) = &self.correlation_data {
+            put(&mut out, tag::CORRELATION_DATA, data);
+        }
+        if let Some(is_text) = self.payload_is_text {
+            put(&mut out, tag::PAYLOAD_IS_TEXT, &[u8::from(is_text)]);
+        }
+        if let Some(seconds) = self.message_expiry {
+            put(&mut out, tag::MESSAGE_EXPIRY, &seconds.to_be_bytes());
+        }
+        out.freeze()
+    }
+
+    /// Reads a note; what cannot be read is as if it were not there.
+    pub(crate) fn decode(bytes: &[u8]) -> Self {
+        let mut note = Self::default();
+        let [FORMAT, rest @ ..] = bytes else { return note };
+        let mut rest = rest;
+        while let [tag, high, low, value @ ..] = rest {
+            let Some((value, after)) = value.split_at_checked(usize::from(u16::from_be_bytes([*high, *low]))) else {
+                break;
+            };
+            rest = after;
+            match *tag {
+                tag::SESSION => note.session = value.try_into().ok().map(SessionId),
+                tag::RECEIVED => note.received = packet_id(value),
+                tag::RELEASED => note.released = packet_id(value),
+                tag::RESPONSE_TOPIC => note.response_topic = std::str::from_utf8(value).ok().map(str::to_owned),
+                tag::CORRELATION_DATA => note.correlation_data = Some(Bytes::copy_from_slice(value)),
+                tag::PAYLOAD_IS_TEXT => note.payload_is_text = value.first().map(|flag| *flag == 1),
+                tag::MESSAGE_EXPIRY => note.message_expiry = value.try_into().ok().map(u32::from_be_bytes),
+                _ => {}
+            }
+        }
+        note
+    }
+}
+
+fn packet_id(value: &[u8]) -> Option<PacketId> {
+    PacketId::new(u16::from_be_bytes(value.try_into().ok()?))
+}
+
+fn put(out: &mut BytesMut, tag: u8, value: &[u8]) {
+    // Texts and binaries of MQTT are at most 65,535 bytes long.
+    let length = u16::try_from(value.len()).unwrap_or(u16::MAX);
+    out.put_u8(tag);
+    out.put_u16(length);
+    out.put_slice(&value[..usize::from(length)]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_is_read_back_and_an_empty_one_takes_no_room() {
+        let note = Note {
+            session: Some(SessionId::new(&Owner::App("t".into()), "client")),
+            received: PacketId::new(7),
+            released: PacketId::new(65_535),
+            response_topic: Some("a/b".into()),
+            correlation_data: Some(Bytes::from_static(b"\0\x01")),
+            payload_is_text: Some(false),
+            message_expiry: Some(60),
+        };
+        assert_eq!(Note::decode(&note.encode()), note);
+        assert!(Note::default().encode().is_empty());
+        assert_eq!(Note::decode(&[]), Note::default());
+        assert_eq!(Note::decode(&[9, 1, 0, 1, 0]), Note::default());
+        let mut newer = note.encode().to_vec();
+        newer.extend_from_slice(&[200, 0, 1, 5]);
+        assert_eq!(Note::decode(&newer), note);
+    }
+
+    #[test]
+    fn another_owners_session_has_another_id() {
+        let (a, b) = (Owner::Device("a".parse().unwrap()), Owner::App("a".into()));
+        assert_ne!(SessionId::new(&a, "x"), SessionId::new(&b, "x"));
+        assert_ne!(SessionId::new(&a, "x"), SessionId::new(&a, "y"));
+    }
+}

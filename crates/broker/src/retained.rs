@@ -1,0 +1,108 @@
+//! Retained messages: the last one of each topic, in memory, taken from committed records only.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use hubward_mqtt::TopicFilter;
+
+use crate::outgoing::Outgoing;
+use crate::stats::{self, drop_reason};
+
+/// The retained messages by topic.
+#[derive(Debug)]
+pub(crate) struct Retained {
+    messages: BTreeMap<String, Arc<Outgoing>>,
+    bytes: usize,
+    max_messages: usize,
+    max_bytes: usize,
+}
+
+impl Retained {
+    pub(crate) fn new(max_messages: usize, max_bytes: usize) -> Self {
+        Self { messages: BTreeMap::new(), bytes: 0, max_messages, max_bytes }
+    }
+
+    /// Keeps `message` for later subscribers; an empty one clears the topic. At the limit it is not kept, and counted.
+    pub(crate) fn keep(&mut self, message: &Arc<Outgoing>) {
+        if let Some(old) = self.messages.remove(&message.topic) {
+            self.bytes -= old.size();
+        }
+        if message.payload.is_empty() {
+            return;
+        }
+        if self.messages.len() >= self.max_messages || self.bytes + message.size() > self.max_bytes {
+            stats::dropped(drop_reason::RETAINED_FULL, 1);
+            return;
+        }
+        self.bytes += message.size();
+        self.messages.insert(message.topic.clone(), message.clone());
+    }
+
+    /// Those that `filter` matches.
+    pub(crate) fn matching(&self, filter: &TopicFilter) -> Vec<Arc<Outgoing>> {
+        // What stands before the first wildcard narrows the search.
+        let text = filter.as_str();
+        let prefix = text.find(['+', '#']).map_or(text, |at| text[..at].trim_end_matches('/'));
+        self.messages
+            .range(prefix.to_owned()..)
+            .take_while(|(topic, _)| topic.starts_with(prefix))
+            .filter(|(topic, _)| filter.matches_str(topic))
+            .map(|(_, message)| message.clone())
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use hubward_model::Offset;
+    use hubward_mqtt::Qos;
+
+    use super::*;
+
+    fn message(topic: &str, payload: &'static str) -> Arc<Outgoing> {
+        Arc::new(Outgoing {
+            offset: Offset::START,
+            topic: topic.to_owned(),
+            payload: Bytes::from_static(payload.as_bytes()),
+            qos: Qos::AtMostOnce,
+            retain: true,
+            properties: None,
+            publisher: None,
+            expires: None,
+        })
+    }
+
+    fn topics(retained: &Retained, filter: &str) -> Vec<String> {
+        retained.matching(&filter.parse().unwrap()).iter().map(|m| m.topic.clone()).collect()
+    }
+
+    #[test]
+    fn the_last_message_of_each_topic_is_kept_until_an_empty_one() {
+        let mut retained = Retained::new(10, 10_000);
+        for (topic, payload) in [("a", "0"), ("a/b", "1"), ("a/b", "2"), ("a/c/d", "3"), ("ab", "4"), ("$S/a", "5")] {
+            retained.keep(&message(topic, payload));
+        }
+        assert_eq!(topics(&retained, "a/#"), ["a", "a/b", "a/c/d"]);
+        assert_eq!(topics(&retained, "a/+"), ["a/b"]);
+        assert_eq!(topics(&retained, "#"), ["a", "a/b", "a/c/d", "ab"]);
+        assert_eq!(topics(&retained, "+/b"), ["a/b"]);
+        assert_eq!(retained.matching(&"a/b".parse().unwrap())[0].payload, "2");
+        retained.keep(&message("a/b", ""));
+        assert_eq!(topics(&retained, "a/+"), [""; 0]);
+    }
+
+    #[test]
+    fn retained_messages_are_bounded() {
+        let mut retained = Retained::new(2, 10_000);
+        for topic in ["a", "b", "c"] {
+            retained.keep(&message(topic, "x"));
+        }
+        assert_eq!(topics(&retained, "#"), ["a", "b"]);
+        let mut retained = Retained::new(10, 200);
+        for topic in ["a", "b", "c"] {
+            retained.keep(&message(topic, "x"));
+        }
+        assert_eq!(topics(&retained, "#"), ["a"]);
+    }
+}

@@ -1,0 +1,101 @@
+//! From committed records to subscribers: nothing is routed that is not durable.
+
+use std::sync::Arc;
+
+use hubward_journal::{Chunk, ReadError, Reader};
+use hubward_model::{Kind, Offset, Record};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, warn};
+
+use crate::outgoing::{Delivery, Outgoing};
+use crate::retained::Retained;
+use crate::session::Session;
+use crate::shared::Shared;
+use crate::stats::{self, drop_reason};
+use crate::tree::{Hit, Tree};
+
+/// What decides where a record goes; one lock, held for a whole batch, so that "dealt up to here" is exact.
+#[derive(Debug)]
+pub(crate) struct Routing {
+    pub(crate) tree: Tree<Arc<Session>>,
+    pub(crate) retained: Retained,
+    /// Exclusive end of what was dealt.
+    pub(crate) position: Offset,
+}
+
+impl Routing {
+    /// Deals a batch.
+    fn deal(&mut self, records: &[Record], hits: &mut Vec<Hit<Arc<Session>>>) {
+        for record in records {
+            self.position = record.offset.next();
+            if is_routed(record) {
+                self.deal_one(record, hits);
+            }
+        }
+    }
+
+    fn deal_one(&mut self, record: &Record, hits: &mut Vec<Hit<Arc<Session>>>) {
+        let mut message = None;
+        if record.message.retain {
+            let made = Arc::new(Outgoing::of(record));
+            self.retained.keep(&made);
+            message = Some(made);
+        }
+        if self.tree.is_empty() {
+            return;
+        }
+        self.tree.matches(&record.message.topic, hits);
+        if hits.is_empty() {
+            return;
+        }
+        let message = message.unwrap_or_else(|| Arc::new(Outgoing::of(record)));
+        // Shared ones first, then all subscriptions of one session side by side.
+        hits.sort_unstable_by_key(|hit| (!hit.shared, Arc::as_ptr(&hit.subscriber)));
+        let shared = hits.partition_point(|hit| hit.shared);
+        for hit in &hits[..shared] {
+            let session = &hit.subscriber;
+            if let Some(delivery) = Delivery::merge(&message, session.id, std::iter::once(&hit.options)) {
+                session.inbox().offer(Delivery { shared: true, ..delivery });
+            }
+        }
+        for same in hits[shared..].chunk_by(|a, b| Arc::ptr_eq(&a.subscriber, &b.subscriber)) {
+            let session = &same[0].subscriber;
+            if let Some(delivery) = Delivery::merge(&message, session.id, same.iter().map(|hit| &hit.options)) {
+                session.inbox().offer(delivery);
+            }
+        }
+        hits.clear();
+    }
+}
+
+/// Whether subscribers may see a record: not the broker's own, and not a test message for one integration.
+pub(crate) fn is_routed(record: &Record) -> bool {
+    record.kind != Kind::Session && record.only_for.is_none()
+}
+
+/// Reads committed records and deals them, until `stop`.
+pub(crate) async fn run(shared: Arc<Shared>, mut reader: Reader, stop: CancellationToken) {
+    let mut hits = Vec::new();
+    loop {
+        let chunk = tokio::select! {
+            () = stop.cancelled() => return,
+            chunk = reader.next() => chunk,
+        };
+        match chunk {
+            Ok(Chunk::Records(records)) => shared.routing().deal(&records, &mut hits),
+            Ok(Chunk::Gap { from, to }) => {
+                warn!(%from, %to, "records are missing from the journal; subscribers did not get them");
+                stats::dropped(drop_reason::JOURNAL_GAP, from.lag(to));
+                shared.routing().position = to;
+            }
+            Err(ReadError::Closed) => return,
+            Err(error) => {
+                error!(%error, "the journal cannot be read; subscribers get nothing until it can");
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = tokio::time::sleep(crate::options::FULL_RETRY * 10) => {}
+                }
+            }
+        }
+    }
+}
