@@ -509,6 +509,7 @@ impl Inner {
             state.segments.remove(0);
         }
         state.closed = true;
+        self.files.sync_dir(&self.dir).map_err(HoldError::io("sync", &self.dir))?;
         self.files.remove_dir(&self.dir).map_err(HoldError::io("remove", &self.dir))?;
         let parent = self.dir.parent().unwrap_or(Path::new("."));
         self.files.sync_dir(parent).map_err(HoldError::io("sync", parent))

@@ -10,7 +10,7 @@ use hubward_model::{Offset, Timestamp};
 use crate::active::{Blank, Room, Spare};
 use crate::crashsafe;
 use crate::files::remove_if_there;
-use crate::format::index;
+use crate::format::index::{self, Devices};
 use crate::segment::{Segment, index_path, lock};
 use crate::shared::Shared;
 
@@ -24,12 +24,21 @@ pub(crate) struct Housekeeper {
     spare: Mutex<Spare>,
     /// Room of the active segment.
     room: Mutex<Weak<Room>>,
-    /// Full segments to be cut to size (`true`) and described.
-    full: Mutex<Vec<(Arc<Segment>, bool)>>,
+    /// Full segments, to be described.
+    full: Mutex<Vec<Full>>,
     /// Removed from the journal, still on disk.
     doomed: Mutex<Vec<Arc<Segment>>>,
     capacity: u64,
     soft_limit: AtomicU64,
+}
+
+/// A segment that nothing is appended to any more.
+struct Full {
+    segment: Arc<Segment>,
+    /// Every device's last record when it ended.
+    devices: Devices,
+    /// Its file is to be cut to size.
+    cut: bool,
 }
 
 impl Housekeeper {
@@ -106,13 +115,17 @@ impl Housekeeper {
     /// A full segment: to be cut to size and described when there is time.
     pub(crate) fn seal_later(&self, segment: Arc<Segment>) {
         segment.seal();
-        lock(&self.full).push((segment, true));
-        self.shared.chores.ask();
+        self.describe_later(segment, true);
     }
 
     /// An abandoned segment: described, but its file is left alone.
     pub(crate) fn index_later(&self, segment: Arc<Segment>) {
-        lock(&self.full).push((segment, false));
+        self.describe_later(segment, false);
+    }
+
+    fn describe_later(&self, segment: Arc<Segment>, cut: bool) {
+        let devices = lock(&self.shared.devices).clone();
+        lock(&self.full).push(Full { segment, devices, cut });
         self.shared.chores.ask();
     }
 
@@ -149,23 +162,23 @@ impl Housekeeper {
 
     /// Writes the index of full segments, and cuts off the room they did not use.
     fn describe(&self) {
-        for (segment, cut) in std::mem::take(&mut *lock(&self.full)) {
-            if let Err(error) = self.describe_one(&segment, cut) {
+        for full in std::mem::take(&mut *lock(&self.full)) {
+            if let Err(error) = self.describe_one(&full) {
                 // Nothing is lost: it is derived again when it is missed.
-                tracing::warn!(segment = %segment.path.display(), %error, "could not write the index of a segment");
+                let segment = full.segment.path.display();
+                tracing::warn!(%segment, %error, "could not write the index of a segment");
             }
         }
     }
 
-    fn describe_one(&self, segment: &Segment, cut: bool) -> io::Result<()> {
+    fn describe_one(&self, Full { segment, devices, cut }: &Full) -> io::Result<()> {
         let files = self.shared.files.as_ref();
-        if cut {
+        if *cut {
             let file = segment.file(files)?;
             file.set_len(segment.bytes())?;
             file.sync()?;
         }
-        let devices = lock(&self.shared.devices).clone();
-        let bytes = index::encode(segment.summary(), &segment.marks(), &devices);
+        let bytes = index::encode(segment.summary(), &segment.marks(), devices);
         crashsafe::write_file(files, &index_path(&segment.path), &bytes)
     }
 

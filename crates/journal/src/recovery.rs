@@ -198,8 +198,15 @@ pub(crate) fn recover(files: &dyn Files, found: Vec<FoundSegment>, purpose: Purp
         if let Some(found) = walk.as_ref().and_then(|walk| walk.newer) {
             return Err(OpenError::NewerFormat { file: path, found, known: FORMAT.into() });
         }
-        if let (true, Some(walk)) = (is_last, &walk) {
-            cut += settle(&segment, walk.last_batch_at, summary.bytes).map_err(OpenError::io("cut", &path))?;
+        match &walk {
+            Some(walk) if is_last => {
+                cut += settle(&segment, walk.last_batch_at, summary.bytes).map_err(OpenError::io("cut", &path))?;
+            }
+            // Room that was written ahead, or copies of what the next segment has. What is damaged is left alone.
+            Some(walk) if walk.doubtful.is_none() && segment.length > summary.bytes => {
+                segment.file.set_len(summary.bytes).map_err(OpenError::io("cut", &path))?;
+            }
+            _ => {}
         }
         let first = match (&segment.header, &walk) {
             (Some(header), _) => header.first,

@@ -36,6 +36,8 @@ struct State {
     /// Rises with every crash: handles from before it are dead.
     life: u64,
     locks: BTreeSet<PathBuf>,
+    /// Durable at once.
+    dirs: BTreeSet<PathBuf>,
     fail_syncs: u32,
     fail_writes: u32,
     fail_creates: u32,
@@ -71,6 +73,7 @@ impl FaultyFiles {
             disk: Disk::new(1 << 40),
             life: 0,
             locks: BTreeSet::new(),
+            dirs: BTreeSet::new(),
             fail_syncs: 0,
             fail_writes: 0,
             fail_creates: 0,
@@ -197,13 +200,14 @@ impl FaultyFiles {
 }
 
 impl Files for FaultyFiles {
-    fn create_dir_all(&self, _dir: &Path) -> io::Result<()> {
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        self.state().dirs.extend(dir.ancestors().map(Path::to_owned));
         Ok(())
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
         let state = self.state();
-        let below = state.disk.names().keys().filter_map(|path| path.strip_prefix(dir).ok());
+        let below = state.disk.names().keys().chain(&state.dirs).filter_map(|path| path.strip_prefix(dir).ok());
         let names: BTreeSet<String> = below.filter_map(|path| Some(path.iter().next()?.to_str()?.to_owned())).collect();
         Ok(names.into_iter().collect())
     }
@@ -229,7 +233,11 @@ impl Files for FaultyFiles {
         self.state().disk.remove(path)
     }
 
-    fn remove_dir(&self, _dir: &Path) -> io::Result<()> {
+    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        if !self.list(dir)?.is_empty() {
+            return Err(io::ErrorKind::DirectoryNotEmpty.into());
+        }
+        self.state().dirs.remove(dir);
         Ok(())
     }
 

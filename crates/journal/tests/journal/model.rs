@@ -3,10 +3,8 @@
 //! What is held: everything that was told to be durable is there after any crash, unless retention was allowed to
 //! remove it; order is kept; nothing is invented, and no record that was lost in a crash comes back.
 //!
-//! A failing case is made small and written to `tests/model.proptest-regressions`; from then on it runs first. Alone:
-//! `PROPTEST_CASES=1 cargo test -p hubward-journal --test model`.
-
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
+//! A failing case is made small and written to `model.proptest-regressions`; from then on it runs first. Alone:
+//! `PROPTEST_CASES=1 cargo test -p hubward-journal --test journal model`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -132,11 +130,11 @@ impl Run {
     fn append(&mut self, device: usize, size: usize) {
         let device = self.devices[device].clone();
         let draft = Draft {
-            kind: if size % 3 == 0 { Kind::System } else { Kind::Signal },
+            kind: if size.is_multiple_of(3) { Kind::System } else { Kind::Signal },
             received_at: Timestamp::from_millis(1000),
             message: Message {
                 topic: format!("devices/{device}/signals/x"),
-                payload: Bytes::from(vec![size as u8 | 1; size]),
+                payload: Bytes::from(vec![b'x'; size]),
                 qos: Qos::AtLeastOnce,
                 ..Message::default()
             },

@@ -1,7 +1,5 @@
 //! On the operating system's files, with the committer on its own thread.
 
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
-
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;

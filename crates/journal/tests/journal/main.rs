@@ -1,0 +1,13 @@
+//! The journal's promises, from outside.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
+
+mod commit;
+mod damage;
+mod golden;
+mod hold;
+mod kit;
+mod model;
+mod reading;
+mod real;
+mod retention;

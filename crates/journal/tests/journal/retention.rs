@@ -1,0 +1,119 @@
+//! What goes, when, and what holds it back.
+
+use std::time::Duration;
+
+use hubward_journal::testing::FaultyFiles;
+use hubward_journal::{AppendError, Chunk, Full, Options, Waiter};
+use hubward_model::{Offset, Timestamp};
+
+use crate::kit::{Stepped, chunks, draft, options, records, segments};
+
+/// Records are from 1970, so their history is over with any ordinary window.
+fn short_history() -> Options {
+    Options { history: Duration::from_secs(60), cache_bytes: 0, ..options() }
+}
+
+#[test]
+fn what_everybody_has_passed_goes_when_its_history_is_over() {
+    let files = FaultyFiles::new();
+    let mut run = Stepped::open(short_history(), &files);
+    let pin = run.journal.pin("lane", Offset::START);
+    let other = run.journal.pin("other", Offset::START);
+    let offsets: Vec<Offset> = (0..20).map(|_| run.commit(vec![1; 1000])).collect();
+    assert_eq!(records(&run.journal).len(), 20, "pins hold everything");
+    assert_eq!(run.journal.info().pins, [("lane".into(), Offset::START), ("other".into(), Offset::START)]);
+    pin.advance(offsets[10]);
+    run.committer.step();
+    assert_eq!(records(&run.journal).len(), 20, "the other pin still holds everything");
+    other.advance(offsets[15]);
+    other.advance(offsets[3]);
+    assert_eq!(other.position(), offsets[15], "a pin does not go back");
+    run.committer.step();
+    let oldest = run.journal.oldest();
+    assert!(oldest > offsets[5] && oldest <= offsets[10], "{oldest}");
+    assert_eq!(chunks(&run.journal, Offset::START)[0], Chunk::Gap { from: offsets[0], to: oldest });
+    drop((pin, other));
+    run.committer.step();
+    assert_eq!(segments(&files).len(), 2, "the one being written, and the spare");
+    let before = run.journal.oldest();
+    run.close();
+    let run = Stepped::open(short_history(), &files);
+    assert_eq!(run.journal.oldest(), before);
+    assert_eq!(run.journal.durable(), offsets[19].next());
+}
+
+#[test]
+fn a_young_record_is_kept_though_nobody_needs_it() {
+    let files = FaultyFiles::new();
+    let mut run = Stepped::open(short_history(), &files);
+    for _ in 0..20 {
+        let mut young = draft(vec![1; 1000]);
+        young.received_at = Timestamp::now();
+        run.journal.append(young, &run.waiter).unwrap();
+        run.committer.step();
+    }
+    assert_eq!(records(&run.journal).len(), 20);
+}
+
+#[test]
+fn near_the_limit_the_oldest_go_before_their_history_is_over() {
+    let files = FaultyFiles::new();
+    let options = Options { limit_bytes: 64 << 10, cache_bytes: 0, ..options() };
+    let mut run = Stepped::open(options, &files);
+    for _ in 0..500 {
+        run.commit(vec![1; 1000]);
+    }
+    let info = run.journal.info();
+    assert!(info.bytes <= 64 << 10 && info.bytes > 32 << 10, "{}", info.bytes);
+    assert_eq!(info.refused_full, 0);
+    assert!(info.removed_segments > 100);
+}
+
+#[tokio::test]
+async fn at_the_limit_what_is_needed_stays_and_appends_wait() {
+    let files = FaultyFiles::new();
+    let options = Options { limit_bytes: 64 << 10, cache_bytes: 0, ..options() };
+    let mut run = Stepped::open(options, &files);
+    let pin = run.journal.pin("slow lane", Offset::START);
+    let mut count = 0;
+    let full = loop {
+        match run.journal.append(draft(vec![1; 1000]), &run.waiter) {
+            Ok(_) => count += 1,
+            Err(error) => break error,
+        }
+        run.committer.step();
+    };
+    assert_eq!(full, AppendError::Full { why: Full::Limit });
+    assert_eq!(records(&run.journal).len(), count);
+    let journal = run.journal.clone();
+    let waiting = async {
+        journal.room().await;
+        journal.append(draft("there is room"), &Waiter::new()).unwrap()
+    };
+    let freeing = async {
+        pin.advance(Offset::from_raw(30));
+        run.committer.step();
+    };
+    tokio::time::timeout(Duration::from_secs(30), async { tokio::join!(waiting, freeing) }).await.expect("it hangs");
+    assert!(run.journal.oldest() > Offset::START && run.journal.oldest() <= pin.position());
+}
+
+#[test]
+fn the_journal_takes_its_share_of_a_small_disk_and_leaves_the_rest() {
+    let files = FaultyFiles::new();
+    files.set_free(200_000);
+    let mut run = Stepped::open(Options { disk_share: 0.5, cache_bytes: 0, ..options() }, &files);
+    let _pin = run.journal.pin("lane", Offset::START);
+    let full = loop {
+        if let Err(error) = run.journal.append(draft(vec![1; 1000]), &run.waiter) {
+            break error;
+        }
+        run.committer.step();
+    };
+    assert_eq!(full, AppendError::Full { why: Full::Limit });
+    let info = run.journal.info();
+    assert!(info.bytes > 60_000 && info.bytes <= 110_000, "{}", info.bytes);
+    files.set_free(1 << 30);
+    run.committer.step();
+    run.commit("there is room");
+}
