@@ -97,6 +97,11 @@ impl Access {
         if grant.has_expired(self.clock.now()) { Err(Denied::Expired(expires)) } else { Ok(grant) }
     }
 
+    #[cfg(test)]
+    pub(crate) fn policy_key(&self, policy: &str) -> String {
+        self.policies.get(policy).unwrap().keys[0].clone()
+    }
+
     /// Verifies a policy's name and key sent as they are (Event Hubs' SASL PLAIN).
     pub(crate) fn check_key(&self, policy: &str, key: &str) -> Result<Grant, Denied> {
         use subtle::ConstantTimeEq;
@@ -183,4 +188,4 @@ impl std::fmt::Debug for Principal {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -77,8 +77,8 @@ pub(crate) fn read_json<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<Optio
 
 /// Writes `content` so that after a crash the file is the old or the new one.
 pub(crate) fn write_json<T: Serialize>(path: &Path, content: &T) -> Result<(), FolderError> {
-    let bytes = serde_json::to_vec_pretty(content)
-        .map_err(|source| FolderError::Content { path: path.to_owned(), source })?;
+    let bytes =
+        serde_json::to_vec_pretty(content).map_err(|source| FolderError::Content { path: path.to_owned(), source })?;
     replace(path, &bytes).map_err(|source| FolderError::Io { path: path.to_owned(), source })
 }
 

@@ -119,6 +119,11 @@ impl LocalHub {
         self.state.events.all().await.map_err(|error| ReadEventsError(error.to_string()))
     }
 
+    #[cfg(test)]
+    pub(crate) fn state(&self) -> &Arc<State> {
+        &self.state
+    }
+
     /// Takes no more connections, answers what was asked and what was sent, ends the connections, and commits.
     pub async fn stop(mut self) {
         self.stop.cancel();
@@ -127,11 +132,7 @@ impl LocalHub {
     }
 }
 
-async fn open_events(
-    options: &Options,
-    folder: &Folder,
-    partitions: u32,
-) -> Result<(EventStore, Running), StartError> {
+async fn open_events(options: &Options, folder: &Folder, partitions: u32) -> Result<(EventStore, Running), StartError> {
     let store = StoreOptions {
         dir: folder.file("events"),
         partitions,
@@ -234,3 +235,6 @@ impl From<LogError> for StartError {
         Self::Registry(error.to_string())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -36,6 +36,8 @@ mod presence;
 mod rest;
 mod sas;
 mod state;
+#[cfg(test)]
+mod testkit;
 
 pub use clock::Clock;
 pub use events::Event;

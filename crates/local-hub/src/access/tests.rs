@@ -8,7 +8,7 @@ use sha2::Sha256;
 
 use super::*;
 use crate::folder::Folder;
-use crate::identity::{Command, Condition, Draft, Status};
+use crate::identity::{Authentication, Command, Condition, Draft, Status};
 
 /// A token as Python's device SDK spells it, signed here by hand.
 pub(crate) fn token(resource: &str, policy: Option<&str>, key: &str, expires: i64) -> String {
@@ -53,7 +53,7 @@ impl Hub {
     }
 
     fn policy_key(&self, name: &str) -> String {
-        self.access.policies.get(name).unwrap().keys[0].clone()
+        self.access.policy_key(name)
     }
 }
 
@@ -139,5 +139,3 @@ fn neither_keys_nor_tokens_show_in_debug_text() {
     let shown = format!("{grant:?} {a:?} {:?}", Token::parse(&text).unwrap());
     assert!(!shown.contains(&key) && !shown.contains("sig"), "{shown}");
 }
-
-use crate::identity::Authentication;

@@ -16,8 +16,8 @@ use tokio::time::{sleep, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use super::served::Served;
 use super::reading::HIGH_WATER;
+use super::served::Served;
 use crate::accept::{Serving, accept_until};
 use crate::state::State;
 

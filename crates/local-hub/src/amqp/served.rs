@@ -4,9 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use hubward_amqp::connection::{
-    AttachReply, Channel, Connection, Event, IncomingDelivery, LinkRef, Login,
-};
+use hubward_amqp::connection::{AttachReply, Channel, Connection, Event, IncomingDelivery, LinkRef, Login};
 use hubward_amqp::message::Message;
 use hubward_amqp::performative::{Attach, Error, Open, Outcome, Role, condition};
 use hubward_amqp::sasl::SaslCode;
@@ -279,7 +277,8 @@ impl Served {
     /// UNCONFIRMED (reference, 3.7 and 10): what the service says to a disabled device. Absent and disabled ones are not
     /// found, all else is unauthorized.
     fn authorised(&self, device: &str) -> Result<(Arc<Identity>, AuthScope), Error> {
-        let unauthorized = || Error::new(condition::UNAUTHORIZED_ACCESS, format!("no valid token for device {device:?}"));
+        let unauthorized =
+            || Error::new(condition::UNAUTHORIZED_ACCESS, format!("no valid token for device {device:?}"));
         let decoded = percent_decode_str(device).decode_utf8_lossy();
         let identities = &self.state.identities;
         let identity = identities.get(device).or_else(|| identities.get(&decoded));
@@ -327,13 +326,7 @@ impl Served {
         self.may_read(&[&path, &on_hub])
     }
 
-    fn attach_reading(
-        &mut self,
-        link: LinkRef,
-        group: String,
-        partition: &str,
-        attach: &Attach,
-    ) -> Result<(), Error> {
+    fn attach_reading(&mut self, link: LinkRef, group: String, partition: &str, attach: &Attach) -> Result<(), Error> {
         if !self.may_read_partition(&group, partition) {
             return Err(Error::new(
                 condition::UNAUTHORIZED_ACCESS,
@@ -445,8 +438,7 @@ impl Served {
     fn append(&mut self, link: LinkRef, delivery: &IncomingDelivery, events: Vec<NewEvent>) {
         let mut rest = events.into_iter();
         if let Some(next) = rest.next() {
-            self.stalled =
-                Some(Stalled { link, delivery: delivery.id, settled: delivery.settled, rest, next });
+            self.stalled = Some(Stalled { link, delivery: delivery.id, settled: delivery.settled, rest, next });
             self.go_on_appending();
         }
     }
@@ -546,8 +538,7 @@ impl Served {
                 Error::new(condition::NOT_FOUND, Denied::Disabled(device.to_string()).to_string())
             }
             Some(identity)
-                if identity.generation_id == generation_id
-                    && self.tokens.of_device(identity, &path, now).is_some() =>
+                if identity.generation_id == generation_id && self.tokens.of_device(identity, &path, now).is_some() =>
             {
                 return;
             }

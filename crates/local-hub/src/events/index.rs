@@ -27,12 +27,8 @@ pub(crate) struct PartitionInfo {
 }
 
 impl PartitionInfo {
-    const EMPTY: Self = Self {
-        begin_sequence: 0,
-        last_sequence: -1,
-        last_offset: None,
-        last_enqueued_at: Timestamp::from_millis(0),
-    };
+    const EMPTY: Self =
+        Self { begin_sequence: 0, last_sequence: -1, last_offset: None, last_enqueued_at: Timestamp::from_millis(0) };
 
     /// The last offset as readers see it.
     pub(crate) fn last_offset_text(&self) -> String {
@@ -73,11 +69,8 @@ impl Index {
         for record in records {
             let Some((number, sequence)) = StoredEvent::place(record) else { continue };
             let Some(partition) = partitions.get_mut(number as usize) else { continue };
-            let mark = Mark {
-                offset: record.offset.to_raw(),
-                sequence,
-                enqueued_millis: record.received_at.as_millis(),
-            };
+            let mark =
+                Mark { offset: record.offset.to_raw(), sequence, enqueued_millis: record.received_at.as_millis() };
             if partition.seen == 0 {
                 partition.info.begin_sequence = sequence;
             }

@@ -19,6 +19,6 @@ pub use stored::Event;
 pub(crate) use index::PartitionInfo;
 pub(crate) use partition::partition_of;
 pub(crate) use position::{Position, PositionError};
-pub(crate) use readers::{Claimed, Readers, ReaderId};
+pub(crate) use readers::{Claimed, ReaderId, Readers};
 pub(crate) use store::{EventStore, EventsError, Running, StoreOptions};
 pub(crate) use stored::{AuthScope, NewEvent, StoredEvent};

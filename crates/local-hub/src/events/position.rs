@@ -76,10 +76,7 @@ mod tests {
             ("amqp.annotation.x-opt-offset > '@latest'", Position::Latest),
             ("amqp.annotation.x-opt-offset >= '12352'", Position::Offset { value: 12352, inclusive: true }),
             ("amqp.annotation.x-opt-offset > 12352", Position::Offset { value: 12352, inclusive: false }),
-            (
-                "amqp.annotation.x-opt-sequence-number > '2995'",
-                Position::Sequence { value: 2995, inclusive: false },
-            ),
+            ("amqp.annotation.x-opt-sequence-number > '2995'", Position::Sequence { value: 2995, inclusive: false }),
             ("amqp.annotation.x-opt-sequence-number > '-1'", Position::Sequence { value: -1, inclusive: false }),
             (
                 "amqp.annotation.x-opt-enqueued-time > '1654109018176'",

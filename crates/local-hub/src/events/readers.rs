@@ -55,7 +55,11 @@ impl Readers {
             (None, Some(taken)) => return Claimed::Taken(taken),
             (Some(asked), Some(taken)) if taken > asked => return Claimed::Taken(taken),
             (None, None) if seats.len() >= SHARED_READERS => {
-                tracing::warn!(group, partition, "over {SHARED_READERS} readers: the real hub's bound is not confirmed");
+                tracing::warn!(
+                    group,
+                    partition,
+                    "over {SHARED_READERS} readers: the real hub's bound is not confirmed"
+                );
                 return Claimed::Full(SHARED_READERS);
             }
             (None, None) => {}

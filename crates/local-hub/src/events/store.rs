@@ -11,9 +11,9 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::index::{Index, PartitionInfo};
+use super::partition_of;
 use super::position::Position;
 use super::stored::{Event, NewEvent, StoredEvent};
-use super::partition_of;
 use crate::Clock;
 
 /// How events are kept.
@@ -213,6 +213,3 @@ async fn first_sequences(journal: &Journal, oldest: Offset, end: Offset, index: 
     }
     firsts
 }
-
-#[cfg(test)]
-mod tests;

@@ -38,7 +38,12 @@ pub(crate) enum AuthScope {
 
 impl NewEvent {
     /// The event that `device` means by `message`.
-    pub(crate) fn from_message(device_id: Arc<str>, generation_id: Arc<str>, scope: AuthScope, message: Message) -> Self {
+    pub(crate) fn from_message(
+        device_id: Arc<str>,
+        generation_id: Arc<str>,
+        scope: AuthScope,
+        message: Message,
+    ) -> Self {
         let annotations = PASSED_ANNOTATIONS
             .iter()
             .filter_map(|name| Some(((*name).to_owned(), message.annotation(name)?.as_str()?.to_owned())))

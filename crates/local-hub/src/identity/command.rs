@@ -151,7 +151,9 @@ impl Draft {
         let invalid = |text: &str| Err(Refused::Invalid(text.to_owned()));
         if !rules::is_device_id(&self.device_id) {
             let shown: String = self.device_id.chars().take(140).collect();
-            return Err(Refused::Invalid(format!("{shown:?} cannot be a device id: 1 to 128 of A-Za-z0-9-:.+%_#*?!(),=@;$'")));
+            return Err(Refused::Invalid(format!(
+                "{shown:?} cannot be a device id: 1 to 128 of A-Za-z0-9-:.+%_#*?!(),=@;$'"
+            )));
         }
         if !self.status_reason.as_deref().is_none_or(rules::is_status_reason) {
             return invalid("statusReason is longer than 128 characters");

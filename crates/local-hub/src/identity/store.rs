@@ -44,7 +44,8 @@ impl Identities {
     /// Opens the registry kept in the file at `path`.
     pub(crate) fn open(path: &Path, cap: Option<usize>, clock: Clock) -> Result<Self, LogError> {
         let (log, map) = Log::open(path)?;
-        let last_generation = map.values().filter_map(|identity| identity.generation_id.parse().ok()).max().unwrap_or(0);
+        let last_generation =
+            map.values().filter_map(|identity| identity.generation_id.parse().ok()).max().unwrap_or(0);
         Ok(Self {
             map: RwLock::new(map),
             writer: Mutex::new(Writer { log, last_generation, failed: false }),

@@ -109,7 +109,8 @@ fn command(item: Item) -> Result<Command, RestError> {
     let id = item.id.filter(|id| !id.is_empty()).ok_or_else(|| RestError::argument("id is missing"))?;
     let mode = item.import_mode.unwrap_or_default();
     let if_match = || -> Result<Condition, RestError> {
-        let etag = item.etag.as_deref().ok_or_else(|| RestError::argument(format!("importMode {mode} needs an eTag")))?;
+        let etag =
+            item.etag.as_deref().ok_or_else(|| RestError::argument(format!("importMode {mode} needs an eTag")))?;
         Ok(Condition::parse(etag))
     };
     let make = |condition: Option<Condition>| {

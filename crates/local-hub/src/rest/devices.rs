@@ -73,7 +73,10 @@ pub(super) async fn delete(
     caller.may(Right::RegistryWrite, &["devices", &id])?;
     let condition = condition(&headers)?.unwrap_or_else(|| {
         // UNCONFIRMED (reference, 2.3): the service's answer to a DELETE without If-Match.
-        tracing::warn!(device = id, "DELETE without If-Match: the real hub's answer is not known, taken as unconditional");
+        tracing::warn!(
+            device = id,
+            "DELETE without If-Match: the real hub's answer is not known, taken as unconditional"
+        );
         Condition::Any
     });
     match state.change(vec![Command::Delete(id, condition)]).await?.pop() {
