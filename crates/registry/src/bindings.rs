@@ -297,9 +297,11 @@ pub(crate) async fn insert_bindings(
         .bind(Timestamp::now().as_millis())
         .execute(&mut **tx)
         .await?;
-        sqlx::query("INSERT INTO lanes (integration, device, settled, delivered) VALUES ($1, $2, NULL, 0)")
+        // Its entry is its start: while its identity is being made, the low-water offset may pass that.
+        sqlx::query("INSERT INTO lanes (integration, device, settled, delivered) VALUES ($1, $2, $3, 0)")
             .bind(integration.id.as_str())
             .bind(new.device.as_str())
+            .bind(stored_offset(new.start))
             .execute(&mut **tx)
             .await?;
     }

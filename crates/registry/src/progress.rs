@@ -1,8 +1,8 @@
 //! How far the relay has come.
 //!
 //! For each integration one low-water offset, before which everything is settled, and entries only for the lanes that
-//! stand elsewhere: ahead of it, or behind it because they are detached. A lane goes on at its entry, else at the
-//! low-water offset or the start of its binding, whichever is later.
+//! stand elsewhere: ahead of it, or behind it because they are detached or have not run yet (a new binding's entry is
+//! its start). A lane goes on at its entry, else at the low-water offset.
 
 use std::collections::HashMap;
 
@@ -12,8 +12,9 @@ use sqlx::{AssertSqlSafe, Connection as _};
 use crate::row::{Row, stored, stored_offset};
 use crate::{Error, Registry, integrations};
 
-/// Rows of one statement. SQLite prepares each length once, so few lengths are used, and at most 2,048 parameters.
-const ROWS: [usize; 4] = [512, 64, 8, 1];
+/// Rows of one statement: few lengths, for each is prepared once. Measured for 3,000 lanes: 7 ms by 32, 11 ms by 128,
+/// 19 ms by 512.
+const ROWS: [usize; 3] = [32, 4, 1];
 
 /// The saved progress of one integration.
 #[derive(Debug, Clone, PartialEq, Eq)]

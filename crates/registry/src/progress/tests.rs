@@ -5,6 +5,9 @@ use super::*;
 use crate::testing::{device, integration, new_binding, new_integration, registry};
 use crate::{HubSide, NewDevice};
 
+/// What a new binding's lane begins with.
+const NEW: Lane = Lane { settled: Some(Offset::from_raw(7)), delivered: 0 };
+
 fn at(raw: u64) -> Offset {
     Offset::from_raw(raw)
 }
@@ -22,12 +25,12 @@ async fn progress_begins_at_the_start_and_is_read_back_as_saved() {
     let fresh = registry.progress(&azure).await.unwrap();
     assert_eq!(fresh.low_water, Offset::START);
     assert_eq!(fresh.lanes.len(), 2);
-    assert!(fresh.lanes.values().all(|lane| *lane == Lane::default()));
+    assert!(fresh.lanes.values().all(|lane| *lane == NEW), "it begins at the start of its binding");
 
     let ahead = Lane { settled: Some(at(90)), delivered: 5 };
     save(&registry, &azure, 40, &[(a.clone(), ahead)]).await;
     let progress = registry.progress(&azure).await.unwrap();
-    assert_eq!((progress.low_water, progress.lanes[&a], progress.lanes[&b]), (at(40), ahead, Lane::default()));
+    assert_eq!((progress.low_water, progress.lanes[&a], progress.lanes[&b]), (at(40), ahead, NEW));
 
     // The lane met the reader again: its entry goes, what it delivered stays.
     let level = Lane { settled: None, delivered: 6 };
@@ -67,7 +70,7 @@ async fn lanes_and_integrations_that_are_gone_are_skipped_and_leave_no_trace() {
     assert_eq!(progress.lanes.len(), 1);
     assert_eq!(progress.lanes[&b], lane);
     registry.add_bindings(&azure, vec![new_binding(&a, "a-2")]).await.unwrap();
-    assert_eq!(registry.progress(&azure).await.unwrap().lanes[&a], Lane::default());
+    assert_eq!(registry.progress(&azure).await.unwrap().lanes[&a], NEW);
     let unknown = registry.progress(&IntegrationId::random()).await;
     assert!(matches!(unknown, Err(Error::NotFound { .. })));
 }
@@ -83,7 +86,7 @@ fn any_number_of_changed_lanes_is_saved_whole() {
         let azure = registry.add_integration(new_integration("azure"), bindings).await.unwrap().id;
         (registry, azure, devices, folder)
     });
-    let mut model = vec![Lane::default(); devices.len()];
+    let mut model = vec![NEW; devices.len()];
     let lanes = (0..=devices.len(), any::<u32>(), any::<bool>());
     let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(20));
     let model = std::cell::RefCell::new(&mut model);
