@@ -12,14 +12,18 @@
 //! - [`fault`]: refusals, sorted;
 //! - [`registry`]: the identity registry over HTTPS;
 //! - [`login`]: the check of a connection string before anything is stored;
-//! - [`message`]: a device-to-cloud message and its size.
+//! - [`message`]: a device-to-cloud message and its size;
+//! - [`amqp`]: messages of many devices over one connection;
+//! - [`reader`]: what arrived, read from the Event Hubs-compatible endpoint.
 
+pub mod amqp;
 pub mod clock;
 pub mod connection_string;
 pub mod endpoints;
 pub mod fault;
 pub mod login;
 pub mod message;
+pub mod reader;
 pub mod registry;
 pub mod rules;
 pub mod sas;

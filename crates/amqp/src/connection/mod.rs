@@ -150,6 +150,11 @@ impl Connection {
         self.io.events.pop_front()
     }
 
+    /// Whether [`next_event`](Connection::next_event) has one.
+    pub fn has_events(&self) -> bool {
+        !self.io.events.is_empty()
+    }
+
     /// What is to be written to the peer. The caller takes it out; who looks at its length before sending more
     /// is safe from a peer that reads slowly.
     pub fn output(&mut self) -> &mut BytesMut {

@@ -143,6 +143,15 @@ pub fn symbol(out: &mut BytesMut, name: &Symbol) {
     variable(out, 0xa3, name.as_bytes());
 }
 
+/// `symbol`, from text; what is not ASCII becomes `?`.
+pub fn symbol_of(out: &mut BytesMut, text: &str) {
+    if text.is_ascii() {
+        variable(out, 0xa3, text.as_bytes());
+    } else {
+        symbol(out, &Symbol::from(text));
+    }
+}
+
 /// A value or null.
 pub fn optional<T: ?Sized>(out: &mut BytesMut, value: Option<&T>, write: impl FnOnce(&mut BytesMut, &T)) {
     match value {
