@@ -45,7 +45,15 @@ impl HostPolicy {
     /// # Errors
     /// It is neither Azure's nor allowed; Azure's own come without port.
     pub fn check(&self, service: &ServiceString) -> Result<(), ConnectionStringError> {
-        self.check_host(&service.host_name, AZURE_SUFFIXES, "HostName")
+        self.check_hub(&service.host_name)
+    }
+
+    /// Whether `host` may be a hub: the same for a host name that was stored.
+    ///
+    /// # Errors
+    /// It is neither Azure's nor allowed; Azure's own come without port.
+    pub fn check_hub(&self, host: &HostName) -> Result<(), ConnectionStringError> {
+        self.check_host(host, AZURE_SUFFIXES, "HostName")
     }
 
     /// Whether an Event Hubs-compatible string may name its host.

@@ -1,0 +1,107 @@
+//! The way to a hub's identity registry, and the check that it may be used.
+
+use std::sync::Arc;
+
+use futures_util::StreamExt as _;
+use futures_util::stream;
+use hubward_iothub::connection_string::ServiceString;
+use hubward_iothub::endpoints::Endpoints;
+use hubward_iothub::login::{LoginReport, login_with};
+use hubward_iothub::registry::{Device, RegistryClient, RegistryError};
+use hubward_iothub::tls;
+use hubward_registry::{ExposeSecret as _, Integration, PendingDeletion};
+
+use super::request::Access;
+use super::{ProvisionError, Shared};
+
+/// How many identities are asked for at once.
+const GETS: usize = 8;
+/// From how many on a list is worth its one, larger answer.
+const LIST_FROM: usize = 10;
+
+/// A hub's identity registry, reached with one connection string.
+#[derive(Debug)]
+pub(super) struct Hub {
+    pub(super) service: ServiceString,
+    pub(super) client: RegistryClient,
+}
+
+impl Shared {
+    /// Parses what leads to a hub, and refuses hosts that may not be named. Nothing is sent.
+    pub(super) fn hub(&self, access: &Access) -> Result<Hub, ProvisionError> {
+        let service: ServiceString = access.connection_string.expose_secret().parse()?;
+        let hosts = &self.options.hosts;
+        hosts.check(&service)?;
+        let endpoints: Endpoints = access.hub_endpoint.as_deref().unwrap_or_default().parse()?;
+        hosts.check_endpoints(&endpoints)?;
+        let ca = access.hub_ca.as_deref().filter(|pem| !pem.trim().is_empty());
+        if ca.is_some() {
+            hosts.check_own_ca(&service.host_name, &endpoints)?;
+        }
+        let tls = tls::client_config(ca)?;
+        let client = RegistryClient::new(&service, &endpoints, &tls, &self.options.client)?;
+        Ok(Hub { service, client })
+    }
+
+    /// The hub of an integration, with its stored connection string.
+    pub(super) async fn hub_of(&self, integration: &Integration) -> Result<Hub, ProvisionError> {
+        self.hub(&Access {
+            connection_string: self.registry.connection_string(&integration.id).await?,
+            hub_ca: integration.settings.hub_ca.clone(),
+            hub_endpoint: integration.settings.hub_endpoint.clone(),
+        })
+    }
+
+    /// The hub where something is still to be deleted.
+    pub(super) async fn hub_of_deletion(&self, deletion: &PendingDeletion) -> Result<Hub, ProvisionError> {
+        self.hub(&Access {
+            connection_string: self.registry.deletion_connection_string(&deletion.id).await?,
+            hub_ca: deletion.hub_ca.clone(),
+            hub_endpoint: deletion.hub_endpoint.clone(),
+        })
+    }
+
+    /// The lock under which identities of `host` are written: one writer for all of them, so that what one step found is
+    /// still true in the next.
+    pub(super) fn hub_lock(&self, host: &str) -> Arc<tokio::sync::Mutex<()>> {
+        self.hub_locks.of(&host.to_ascii_lowercase())
+    }
+}
+
+impl Hub {
+    /// Whether the connection string is good for what we need.
+    pub(super) async fn login(&self) -> Result<LoginReport, ProvisionError> {
+        Ok(login_with(&self.client, &self.service).await?)
+    }
+
+    /// The host as it is stored.
+    pub(super) fn host(&self) -> String {
+        self.service.host_name.to_string().to_ascii_lowercase()
+    }
+
+    /// The identities of these ids, in their order; none where the hub has none.
+    pub(super) async fn get_all(&self, ids: &[&str]) -> Result<Vec<Option<Device>>, RegistryError> {
+        let asked: Vec<_> = ids.iter().map(|id| self.client.get(id)).collect();
+        let mut answers = stream::iter(asked).buffered(GETS);
+        let mut devices = Vec::with_capacity(ids.len());
+        while let Some(answer) = answers.next().await {
+            devices.push(answer?);
+        }
+        Ok(devices)
+    }
+
+    /// The same for many: by one list if the hub is small enough to be listed whole.
+    pub(super) async fn look_up(&self, ids: &[&str]) -> Result<Vec<Option<Device>>, RegistryError> {
+        use hubward_iothub::registry::MAX_LIST;
+        if ids.len() < LIST_FROM {
+            return self.get_all(ids).await;
+        }
+        let listed = self.client.list(MAX_LIST).await?;
+        if listed.len() >= MAX_LIST {
+            return self.get_all(ids).await;
+        }
+        let mut listed: std::collections::HashMap<_, _> =
+            listed.into_iter().map(|device| (device.id.clone(), device)).collect();
+        Ok(ids.iter().map(|id| listed.remove(*id)).collect())
+    }
+}
