@@ -76,6 +76,11 @@ impl Broker {
         BrokerHandle { shared: self.shared.clone() }
     }
 
+    #[cfg(test)]
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        self.shared.clone()
+    }
+
     /// Serves until `stop`, and then ends in order: nothing more is accepted; every connection is read until nothing
     /// waits, what was read is committed and acknowledged, and the connection is closed; wills that still wait are
     /// published. Close the journal only afterwards.

@@ -37,6 +37,9 @@ mod stream;
 mod tree;
 mod wills;
 
+#[cfg(test)]
+mod tests;
+
 pub use auth::{Authenticator, ClientKind, Grant, Login, Owner, Refusal};
 pub use broker::{Broker, BrokerError, BrokerHandle, Listener};
 pub use events::BrokerEvent;

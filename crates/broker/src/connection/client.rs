@@ -156,6 +156,8 @@ impl<S: Stream> Client<S> {
                 Err(error) => return Err(End::Violation(error.reason(), "what it sent cannot be read")),
             }
         }
+        // What waits for nothing but its turn can be answered now.
+        self.settle()?;
         self.deliver();
         if self.wire.unwritten() == 0 {
             self.unwritten_since = None;
