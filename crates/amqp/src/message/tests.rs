@@ -65,7 +65,7 @@ fn a_batch_ignores_what_stands_around_its_messages() {
     section::annotations(
         &mut out,
         section::MESSAGE_ANNOTATIONS,
-        &vec![(Symbol::from_static("x-opt-partition-key"), "p".into())],
+        &[(Symbol::from_static("x-opt-partition-key"), "p".into())],
     );
     append_to_batch(&mut out, |out| Message::data(&b"1"[..]).encode(out));
     assert_eq!(unbatch(&out.freeze()).expect("a batch").len(), 1);

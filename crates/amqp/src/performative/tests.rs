@@ -126,7 +126,7 @@ fn what_must_be_there_is_missed_by_name() {
 fn an_error_keeps_its_info() {
     let info = vec![(Symbol::from_static("port"), Value::Int(5671))];
     let error = Error::bare(condition::LINK_REDIRECT).with_info(info);
-    let detach = Performative::Detach(Detach { handle: 1, closed: true, error: Some(Box::new(error.clone())) });
+    let detach = Performative::Detach(Detach { handle: 1, closed: true, error: Some(Box::new(error)) });
     let (read, _) = Performative::decode(&encoded(&detach).freeze()).expect("a detach");
     let Performative::Detach(Detach { error: Some(read), .. }) = read else { panic!("detach with error") };
     assert_eq!(read.info("port"), Some(&Value::Int(5671)));
