@@ -1,1 +1,34 @@
-//! The HTTP API and the metrics page
+//! The HTTP interface: `/api/v1`, events, health and metrics.
+//!
+//! A handler checks who asks, calls the registry, the relay or the journal, and writes the answer; it decides nothing
+//! that another caller would have to decide again. Nothing here listens on a socket or spawns a task: the binary hands
+//! each accepted connection to [`router`], with the [`Peer`] it came from.
+//!
+//! In reading order:
+//!
+//! - [`services`]: what the handlers work on, and the table of routes;
+//! - [`shapes`]: the JSON, as types that the commands use too;
+//! - [`access`]: who asks: bearer tokens and their scopes; hosts and origins on loopback;
+//! - [`error`]: refusals as problem details (RFC 9457);
+//! - [`extract`]: bodies and queries whose refusals are problem details too;
+//! - the handlers: [`devices`], [`integrations`], [`dead_letters`], [`signals`], [`events`], [`tokens`], [`users`],
+//!   [`server`], [`health`].
+
+pub mod access;
+pub mod dead_letters;
+pub mod devices;
+pub mod error;
+pub mod events;
+pub mod extract;
+pub mod health;
+pub mod integrations;
+pub mod server;
+pub mod services;
+pub mod shapes;
+pub mod signals;
+pub mod tokens;
+pub mod users;
+
+pub use access::{Access, Peer, Scope};
+pub use error::ApiError;
+pub use services::{Activity, OwnHub, Services, router};

@@ -1,1 +1,21 @@
-//! Hubward: an MQTT broker that mirrors devices in Azure IoT Hub and republishes every signal there
+//! Hubward: an MQTT broker that mirrors devices in Azure IoT Hub and republishes every signal there.
+//!
+//! This crate holds the only wiring of the parts, and everything of the command line; the binary beside it is one call.
+//! No rule of the business is decided here: those are in the crates below.
+//!
+//! In reading order:
+//!
+//! - [`config`]: the settings: defaults, file, environment, flags;
+//! - [`server`]: starts and stops everything in order;
+//! - [`cli`]: the commands, one file for each family;
+//! - [`demo`]: the main job shown by itself;
+//! - [`hub_link`]: the way to a hub for the commands that speak to one themselves;
+//! - [`observe`]: logs and metrics; [`units`]: durations and sizes as people write them.
+
+pub mod cli;
+pub mod config;
+pub mod demo;
+pub mod hub_link;
+pub mod observe;
+pub mod server;
+pub mod units;

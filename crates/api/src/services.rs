@@ -1,0 +1,128 @@
+//! What the handlers work on, and the table of routes.
+
+use std::sync::Arc;
+
+use axum::http::StatusCode;
+use axum::middleware;
+use axum::routing::{delete, get, post, put};
+use axum::{Router, extract::DefaultBodyLimit};
+use hubward_broker::BrokerHandle;
+use hubward_journal::Journal;
+use hubward_model::{DeviceId, Timestamp};
+use hubward_registry::Registry;
+use hubward_relay::RelayHandle;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::shapes::misc::About;
+use crate::{Access, ApiError, access};
+use crate::{dead_letters, devices, events, health, integrations, server, signals, tokens, users};
+
+/// Largest request body; the largest that is wanted is an integration with ten thousand devices.
+const BODY_BYTES: usize = 2 * 1024 * 1024;
+
+/// What the server knows of a device's signals right now.
+pub trait Activity: Send + Sync + 'static {
+    /// Signals received from it, and the time of the last.
+    fn signals(&self, device: &DeviceId) -> (u64, Option<Timestamp>);
+}
+
+/// The local hub that the server runs itself: strings that name its host need no certificate or endpoint.
+#[derive(Debug, Clone)]
+pub struct OwnHub {
+    /// What stands in `HostName`, with the port.
+    pub host_name: String,
+    /// Its certificate authority, PEM.
+    pub ca: String,
+    /// Its addresses: `amqps=HOST:PORT,…`.
+    pub endpoint: String,
+}
+
+/// What the handlers work on. A clone is cheap.
+#[derive(Clone)]
+pub struct Services {
+    /// Devices, integrations, tokens, users.
+    pub registry: Registry,
+    /// The history of signals.
+    pub journal: Journal,
+    /// Who is connected.
+    pub broker: BrokerHandle,
+    /// Integrations at work.
+    pub relay: RelayHandle,
+    /// Signals counted.
+    pub activity: Arc<dyn Activity>,
+    /// What `/metrics` shows.
+    pub metrics: PrometheusHandle,
+    /// How the interface is reached.
+    pub access: Access,
+    /// The local hub, if the server runs one.
+    pub own_hub: Option<OwnHub>,
+    /// The server's addresses.
+    pub about: Arc<About>,
+    /// Fires when the server stops: long answers end.
+    pub stop: CancellationToken,
+}
+
+/// The whole interface.
+pub fn router(services: Services) -> Router {
+    let v1 = Router::new()
+        .route("/devices", get(devices::list).post(devices::add))
+        .route("/devices/{device}", get(devices::show).patch(devices::edit).delete(devices::remove))
+        .route("/devices/{device}/rotate", post(devices::rotate))
+        .route("/devices/{device}/signals", get(signals::list))
+        .route("/devices/{device}/signals/{offset}", get(signals::show))
+        .route("/integrations", get(integrations::list).post(integrations::add))
+        .route("/integrations/login", post(integrations::login))
+        .route(
+            "/integrations/{integration}",
+            get(integrations::show).patch(integrations::edit).delete(integrations::remove),
+        )
+        .route("/integrations/{integration}/pause", post(integrations::pause))
+        .route("/integrations/{integration}/resume", post(integrations::resume))
+        .route("/integrations/{integration}/reconcile", post(integrations::reconcile))
+        .route("/integrations/{integration}/test", post(integrations::test))
+        .route("/deadletters", get(dead_letters::list))
+        .route("/deadletters/export", get(dead_letters::export))
+        .route("/deadletters/retry", post(dead_letters::retry))
+        .route("/deadletters/discard", post(dead_letters::discard))
+        .route("/deadletters/{id}", get(dead_letters::show))
+        .route("/events", get(events::stream))
+        .route("/tokens", get(tokens::list).post(tokens::create))
+        .route("/tokens/{token}", delete(tokens::revoke))
+        .route("/users", get(users::list).post(users::add))
+        .route("/users/{user}", delete(users::remove))
+        .route("/users/{user}/password", put(users::password))
+        .route("/keys/rotate", post(server::rotate_keys))
+        .route("/journal/info", get(server::journal_info))
+        .route("/journal/verify", post(server::journal_verify))
+        .route("/about", get(server::about))
+        .route_layer(middleware::from_fn_with_state(services.clone(), access::authenticate));
+    Router::new()
+        .nest("/api/v1", v1)
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .route("/metrics", get(health::metrics))
+        .fallback(no_such_page)
+        .method_not_allowed_fallback(no_such_method)
+        .layer(DefaultBodyLimit::max(BODY_BYTES))
+        .layer(middleware::from_fn(access::check_host))
+        .with_state(services)
+}
+
+async fn no_such_page(uri: axum::http::Uri) -> ApiError {
+    ApiError::new(
+        StatusCode::NOT_FOUND,
+        "no_such_page",
+        format!("there is nothing at {}", uri.path()),
+        "the interface is under /api/v1; see also /healthz, /readyz, /metrics",
+    )
+}
+
+async fn no_such_method(method: axum::http::Method, uri: axum::http::Uri) -> ApiError {
+    ApiError::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "no_such_method",
+        format!("{} cannot be asked for with {method}", uri.path()),
+        "the header Allow names the methods",
+    )
+}

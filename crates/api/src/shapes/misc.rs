@@ -1,0 +1,133 @@
+//! Tokens, users, keys, the journal, and the server itself.
+
+use hubward_model::{Offset, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// An API token, without its secret.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TokenRow {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// What it may do.
+    pub scopes: Vec<String>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it ends by itself.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// A token to make.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewToken {
+    /// Its name.
+    pub name: String,
+    /// What it may do.
+    pub scopes: Vec<String>,
+    /// After how many seconds it ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_in: Option<u64>,
+}
+
+/// A token that was just made; the secret is shown this once.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct TokenMade {
+    /// The token.
+    #[serde(flatten)]
+    pub row: TokenRow,
+    /// Its secret.
+    pub token: String,
+}
+
+/// A user.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct UserRow {
+    /// Their name.
+    pub name: String,
+    /// When they were added.
+    pub created_at: Timestamp,
+}
+
+/// A user to add.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewUser {
+    /// Their name.
+    pub name: String,
+    /// Their password.
+    pub password: String,
+}
+
+/// A new password.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewPassword {
+    /// It.
+    pub password: String,
+}
+
+/// What a rotation of the keys did.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct KeysRotated {
+    /// The master key in use.
+    pub master_key_id: String,
+    /// Whether it is another one than before.
+    pub master_key_changed: bool,
+    /// The new data key.
+    pub data_key_id: String,
+    /// How many secrets were sealed again.
+    pub resealed: u64,
+}
+
+/// The journal.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct JournalInfo {
+    /// Its id.
+    pub id: String,
+    /// This opening of it.
+    pub epoch: String,
+    /// The oldest record it still has.
+    pub oldest: Offset,
+    /// The end of what is durable.
+    pub durable: Offset,
+    /// Bytes on disk.
+    pub bytes: u64,
+    /// Segment files.
+    pub segments: u64,
+}
+
+/// The server and its addresses.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct About {
+    /// Its version.
+    pub version: String,
+    /// MQTT in clear text, `HOST:PORT`.
+    pub mqtt: Option<String>,
+    /// MQTT over TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mqtts: Option<String>,
+    /// MQTT over WebSocket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ws: Option<String>,
+    /// MQTT over WebSocket over TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wss: Option<String>,
+    /// The API, as URL.
+    pub http: Option<String>,
+    /// The data folder.
+    pub data: String,
+    /// This machine's addresses, for devices on the network.
+    #[serde(default)]
+    pub reachable_at: Vec<String>,
+}
+
+/// How the server is.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Health {
+    /// `ok` or `failing`.
+    pub status: String,
+    /// Part by part.
+    pub checks: std::collections::BTreeMap<String, String>,
+}

@@ -1,0 +1,184 @@
+//! A server's insides without sockets: a registry, a journal, a broker and a relay in a temporary folder, and requests
+//! straight into the router.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::{HeaderMap, Method, Request, StatusCode};
+use futures_util::future::{BoxFuture, FutureExt};
+use hubward_api::{Access, Activity, Peer, Services, router};
+use hubward_broker::{Authenticator, Broker, Grant, Login, Refusal};
+use hubward_journal::{Journal, Options, RealFiles};
+use hubward_model::{DeviceId, Draft, Kind, Message, Offset, Qos, Timestamp};
+use hubward_registry::{ExposeSecret, KeySource, Registry};
+use hubward_relay::Relay;
+use metrics_exporter_prometheus::PrometheusBuilder;
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+pub(crate) struct Rig {
+    pub(crate) router: Router,
+    pub(crate) services: Services,
+    pub(crate) admin: String,
+    relay: Option<Relay>,
+    committer: Option<JoinHandle<()>>,
+    _broker: Broker,
+    _folder: tempfile::TempDir,
+}
+
+struct Nobody;
+
+impl Authenticator for Nobody {
+    fn authenticate(&self, _: Login) -> BoxFuture<'_, Result<Grant, Refusal>> {
+        async { Err(Refusal::BadCredentials) }.boxed()
+    }
+
+    fn device_of_token(&self, _: &str) -> Option<DeviceId> {
+        None
+    }
+}
+
+struct Idle;
+
+impl Activity for Idle {
+    fn signals(&self, _: &DeviceId) -> (u64, Option<Timestamp>) {
+        (0, None)
+    }
+}
+
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&self.body)))
+    }
+
+    pub(crate) fn code(&self) -> String {
+        self.json()["code"].as_str().unwrap_or_default().to_owned()
+    }
+}
+
+impl Rig {
+    pub(crate) async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    pub(crate) async fn with(change: impl FnOnce(&mut Services)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = KeySource { text: None, file: folder.path().join("key") };
+        let registry = Registry::open(&folder.path().join("registry.db"), keys).await.unwrap();
+        let options = Options { segment_bytes: 1 << 20, ..Options::new(folder.path().join("journal")) };
+        let (journal, committer) = Journal::open(options, Arc::new(RealFiles)).unwrap();
+        let committer = std::thread::spawn(move || committer.run());
+        let broker = Broker::new(hubward_broker::Options::default(), journal.clone(), Arc::new(Nobody));
+        let relay = Relay::start(hubward_relay::Options::default(), registry.clone(), journal.clone()).await.unwrap();
+        let admin = registry.create_token("test", &["admin".to_owned()], None).await.unwrap();
+        let mut services = Services {
+            registry,
+            journal,
+            broker: broker.handle(),
+            relay: relay.handle(),
+            activity: Arc::new(Idle),
+            metrics: PrometheusBuilder::new().build_recorder().handle(),
+            access: Access::default(),
+            own_hub: None,
+            about: Arc::default(),
+            stop: CancellationToken::new(),
+        };
+        change(&mut services);
+        Self {
+            router: router(services.clone()),
+            services,
+            admin: admin.secret.expose_secret().to_owned(),
+            relay: Some(relay),
+            committer: Some(committer),
+            _broker: broker,
+            _folder: folder,
+        }
+    }
+
+    pub(crate) async fn token(&self, scopes: &[&str]) -> String {
+        let scopes: Vec<String> = scopes.iter().map(|scope| (*scope).to_owned()).collect();
+        let made = self.services.registry.create_token(&scopes.join(" "), &scopes, None).await.unwrap();
+        made.secret.expose_secret().to_owned()
+    }
+
+    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let body = to_bytes(body, 1 << 24).await.unwrap().to_vec();
+        Answer { status: parts.status, headers: parts.headers, body }
+    }
+
+    /// As the admin, from this machine.
+    pub(crate) async fn ask(&self, method: Method, path: &str, body: Option<Value>) -> Answer {
+        self.send(request(method, path, Some(&self.admin), body)).await
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.ask(Method::GET, path, None).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Answer {
+        self.ask(Method::POST, path, Some(body)).await
+    }
+
+    pub(crate) async fn signal(&self, device: &str, payload: &'static [u8]) -> Offset {
+        let device: DeviceId = device.parse().unwrap();
+        let draft = Draft {
+            kind: Kind::Signal,
+            received_at: Timestamp::now(),
+            message: Message {
+                topic: format!("devices/{device}/signals/t"),
+                payload: payload.into(),
+                qos: Qos::AtLeastOnce,
+                ..Message::default()
+            },
+            device: Some(device),
+            only_for: None,
+            note: Default::default(),
+        };
+        self.services.journal.append_durable(draft).await.unwrap()
+    }
+
+    /// Stops what runs.
+    pub(crate) async fn stop(mut self) {
+        self.services.stop.cancel();
+        if let Some(relay) = self.relay.take() {
+            relay.stop().await;
+        }
+        self.services.journal.close();
+        if let Some(committer) = self.committer.take() {
+            tokio::task::spawn_blocking(move || committer.join()).await.unwrap().unwrap();
+        }
+        self.services.registry.close().await;
+    }
+}
+
+pub(crate) fn peer(remote: &str, local: &str) -> Peer {
+    let address = |text: &str| text.parse::<SocketAddr>().unwrap();
+    Peer { remote: address(remote), local: address(local), tls: false }
+}
+
+pub(crate) fn request(method: Method, path: &str, token: Option<&str>, body: Option<Value>) -> Request<Body> {
+    let mut builder = Request::builder()
+        .method(method)
+        .uri(path)
+        .header("host", "127.0.0.1:8080")
+        .extension(peer("127.0.0.1:50000", "127.0.0.1:8080"));
+    if let Some(token) = token {
+        builder = builder.header("authorization", format!("Bearer {token}"));
+    }
+    match body {
+        Some(body) => builder.header("content-type", "application/json").body(Body::from(body.to_string())).unwrap(),
+        None => builder.body(Body::empty()).unwrap(),
+    }
+}

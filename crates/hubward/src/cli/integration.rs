@@ -1,0 +1,438 @@
+//! `hubward integration …`
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use hubward_api::shapes::Page;
+use hubward_api::shapes::integrations::{
+    Bind, BoundDevice, IntegrationEdit, IntegrationShow, Login, LoginFound, NewIntegration, Removal, TestOutcome,
+};
+use hubward_model::{BindingState, BodyFormat, IntegrationState, OnExisting, OnMissing, Transport};
+use reqwest::Method;
+use secrecy::ExposeSecret;
+
+use super::api::{ApiArgs, Client, segment};
+use super::device::print_removal;
+use super::{Failure, output, secrets};
+
+/// Integrations
+#[derive(Debug, Args)]
+pub struct IntegrationArgs {
+    #[command(flatten)]
+    api: ApiArgs,
+    #[command(subcommand)]
+    command: IntegrationCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum IntegrationCommand {
+    /// Make an integration
+    Add {
+        #[command(subcommand)]
+        service: Service,
+    },
+    /// Check a connection string; nothing is stored
+    #[command(after_help = LOGIN_EXAMPLES)]
+    Login(HubArgs),
+    /// List the integrations
+    #[command(after_help = "Examples:\n  hubward integration list --json")]
+    List,
+    /// Show an integration and its devices
+    #[command(after_help = "Examples:\n  hubward integration show azure")]
+    Show(Named),
+    /// Send a test message as each device, and wait for the hub's word
+    #[command(after_help = "Examples:\n  hubward integration test azure")]
+    Test(Named),
+    /// Stop sending; the backlog grows
+    #[command(after_help = "Examples:\n  hubward integration pause azure")]
+    Pause(Named),
+    /// Send again
+    #[command(after_help = "Examples:\n  hubward integration resume azure")]
+    Resume(Named),
+    /// Compare with the hub's identity registry and repair
+    #[command(after_help = "Examples:\n  hubward integration reconcile azure")]
+    Reconcile(Named),
+    /// Change an integration while signals stream
+    #[command(after_help = EDIT_EXAMPLES)]
+    Edit(EditArgs),
+    /// Remove an integration and the identities it made
+    #[command(
+        after_help = "Examples:\n  hubward integration remove azure\n  hubward integration remove azure --keep-identities"
+    )]
+    Remove {
+        /// Name or id
+        name: String,
+        /// Leave the identities in the hub
+        #[arg(long)]
+        keep_identities: bool,
+        /// Do not wait until signals are delivered: discard them, and say how many
+        #[arg(long)]
+        discard_backlog: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Named {
+    /// Name or id
+    name: String,
+}
+
+#[derive(Debug, Subcommand)]
+enum Service {
+    /// Microsoft Azure IoT Hub
+    #[command(after_help = ADD_EXAMPLES)]
+    Azure(AddArgs),
+}
+
+const ADD_EXAMPLES: &str = "\
+Examples:
+  hubward integration add azure --name azure --connection-string-file hub.txt --topic Temp --device kitchen
+  hubward integration add azure --name all --connection-string-file - --topic '{name}' --all-devices < hub.txt
+  hubward integration add azure --name a --connection-string-file hub.txt --topic t --device kitchen=known-id --on-existing adopt";
+const LOGIN_EXAMPLES: &str = "\
+Examples:
+  hubward integration login --connection-string-file hub.txt
+  pbpaste | hubward integration login --connection-string-file -";
+const EDIT_EXAMPLES: &str = "\
+Examples:
+  hubward integration edit azure --topic Temperature --body json
+  hubward integration edit azure --add-device cellar --remove-device kitchen
+  hubward integration edit azure --connection-string-file rolled.txt";
+
+/// Which hub.
+#[derive(Debug, Args)]
+struct HubArgs {
+    /// File with the hub's connection string; '-' reads standard input
+    #[arg(long, value_name = "FILE")]
+    connection_string_file: PathBuf,
+    #[command(flatten)]
+    reach: ReachArgs,
+}
+
+/// How the hub is reached when it is not Azure's.
+#[derive(Debug, Args)]
+struct ReachArgs {
+    /// Certificate (PEM) to trust for this hub, besides the public ones
+    #[arg(long, value_name = "FILE")]
+    hub_ca: Option<PathBuf>,
+    /// Other addresses of the hub: https=H:P,amqps=H:P,mqtts=H:P
+    #[arg(long, value_name = "LIST")]
+    hub_endpoint: Option<String>,
+}
+
+/// What an integration does; the same for add and edit.
+#[derive(Debug, Args)]
+struct SettingArgs {
+    /// Body of the messages: the payload untouched (raw), or the decoded signal (json)
+    #[arg(long, value_parser = words::<BodyFormat>, value_name = "raw|json")]
+    body: Option<BodyFormat>,
+    /// The way up: amqp, amqp-ws, mqtt, mqtt-ws or https
+    #[arg(long, value_parser = words::<Transport>, value_name = "WAY")]
+    transport: Option<Transport>,
+    /// Template of the ids in the hub [default: {name}-{id}]
+    #[arg(long, value_name = "TEMPLATE")]
+    device_id_template: Option<String>,
+    /// When the hub has such an identity already: refuse, adopt or rename
+    #[arg(long, value_parser = words::<OnExisting>, value_name = "WHAT")]
+    on_existing: Option<OnExisting>,
+    /// When an identity was deleted outside: recreate, hold or unbind
+    #[arg(long, value_parser = words::<OnMissing>, value_name = "WHAT")]
+    on_missing: Option<OnMissing>,
+}
+
+#[derive(Debug, Args)]
+struct AddArgs {
+    /// Name of the integration
+    #[arg(long)]
+    name: String,
+    #[command(flatten)]
+    hub: HubArgs,
+    /// Message topic: property 'topic' of every message; may hold {name} {id} {signal} {mqtt_topic}
+    #[arg(long)]
+    topic: String,
+    /// A device, and if wanted its id in the hub; may be repeated
+    #[arg(long = "device", value_name = "NAME[=HUB_ID]", required_unless_present = "all_devices")]
+    devices: Vec<String>,
+    /// All devices, future ones too
+    #[arg(long)]
+    all_devices: bool,
+    #[command(flatten)]
+    settings: SettingArgs,
+}
+
+#[derive(Debug, Args)]
+struct EditArgs {
+    /// Name or id
+    integration: String,
+    /// A new name
+    #[arg(long)]
+    name: Option<String>,
+    /// File with a new connection string of the same hub; '-' reads standard input
+    #[arg(long, value_name = "FILE")]
+    connection_string_file: Option<PathBuf>,
+    #[command(flatten)]
+    reach: ReachArgs,
+    /// A new message topic
+    #[arg(long)]
+    topic: Option<String>,
+    /// All devices, future ones too
+    #[arg(long)]
+    all_devices: bool,
+    #[command(flatten)]
+    settings: SettingArgs,
+    /// A device to add, and if wanted its id in the hub; may be repeated
+    #[arg(long = "add-device", visible_alias = "device", value_name = "NAME[=HUB_ID]")]
+    add_devices: Vec<String>,
+    /// A device to remove; may be repeated
+    #[arg(long = "remove-device", value_name = "NAME")]
+    remove_devices: Vec<String>,
+    /// Discard the signals of removed devices that wait, and say how many
+    #[arg(long)]
+    discard_backlog: bool,
+}
+
+fn words<T: std::str::FromStr<Err = hubward_model::settings::WordError>>(word: &str) -> Result<T, String> {
+    word.parse().map_err(|error: hubward_model::settings::WordError| error.to_string())
+}
+
+pub(super) async fn run(args: IntegrationArgs, json: bool) -> Result<(), Failure> {
+    let client = args.api.client()?;
+    match args.command {
+        IntegrationCommand::Add { service: Service::Azure(add) } => run_add(&client, add, json).await,
+        IntegrationCommand::Login(hub) => login(&client, hub, json).await,
+        IntegrationCommand::List => list(&client, json).await,
+        IntegrationCommand::Show(named) => print(&client.get(&path(&named.name), &[]).await?, json),
+        IntegrationCommand::Test(named) => test(&client, &named.name, json).await,
+        IntegrationCommand::Pause(named) => act(&client, &named.name, "pause", json).await,
+        IntegrationCommand::Resume(named) => act(&client, &named.name, "resume", json).await,
+        IntegrationCommand::Reconcile(named) => act(&client, &named.name, "reconcile", json).await,
+        IntegrationCommand::Edit(edit) => run_edit(&client, edit, json).await,
+        IntegrationCommand::Remove { name, keep_identities, discard_backlog } => {
+            let query =
+                [("keep_identities", keep_identities.to_string()), ("discard_backlog", discard_backlog.to_string())];
+            let removal: Removal = client.delete(&path(&name), &query).await?;
+            print_removal(&format!("integration {name}"), &removal, json)
+        }
+    }
+}
+
+fn path(name: &str) -> String {
+    format!("/api/v1/integrations/{}", segment(name))
+}
+
+async fn act(client: &Client, name: &str, action: &str, json: bool) -> Result<(), Failure> {
+    let shown: IntegrationShow = client.post(&format!("{}/{action}", path(name))).await?;
+    print(&shown, json)
+}
+
+/// The strings as they are read from the files that were named.
+fn hub_texts(reach: &ReachArgs) -> Result<(Option<String>, Option<String>), Failure> {
+    let ca = reach.hub_ca.as_deref().map(|file| secrets::read_text(file, "certificate")).transpose()?;
+    Ok((ca, reach.hub_endpoint.clone()))
+}
+
+fn connection_string(file: &Path) -> Result<String, Failure> {
+    Ok(secrets::read(file, "connection string")?.expose_secret().to_owned())
+}
+
+/// `NAME` or `NAME=HUB_ID`.
+fn bind(text: &str) -> Bind {
+    match text.split_once('=') {
+        Some((device, id)) => Bind { device: device.to_owned(), hub_device_id: Some(id.to_owned()) },
+        None => Bind { device: text.to_owned(), hub_device_id: None },
+    }
+}
+
+async fn login(client: &Client, args: HubArgs, json: bool) -> Result<(), Failure> {
+    let (hub_ca, hub_endpoint) = hub_texts(&args.reach)?;
+    let body = Login { connection_string: connection_string(&args.connection_string_file)?, hub_ca, hub_endpoint };
+    let found: LoginFound = client.send(Method::POST, "/api/v1/integrations/login", &body).await?;
+    if json {
+        return output::json(&found);
+    }
+    output::line(&format!("hub         {} ({})", found.hub, found.host_name))?;
+    output::line(&format!("policy      {}", found.policy))?;
+    output::line(&format!(
+        "identities  {}, may be read: {}, may be written: {}",
+        found.identities,
+        yes(found.can_read),
+        yes(found.can_write)
+    ))?;
+    for advice in &found.advice {
+        output::line(&format!("advice      {advice}"))?;
+    }
+    Ok(())
+}
+
+fn yes(is: bool) -> &'static str {
+    if is { "yes" } else { "no" }
+}
+
+async fn run_add(client: &Client, args: AddArgs, json: bool) -> Result<(), Failure> {
+    let (hub_ca, hub_endpoint) = hub_texts(&args.hub.reach)?;
+    let wanted = NewIntegration {
+        name: args.name,
+        connection_string: connection_string(&args.hub.connection_string_file)?,
+        topic: args.topic,
+        devices: args.devices.iter().map(|text| bind(text)).collect(),
+        all_devices: args.all_devices,
+        body: args.settings.body,
+        transport: args.settings.transport,
+        device_id_template: args.settings.device_id_template,
+        on_existing: args.settings.on_existing,
+        on_missing: args.settings.on_missing,
+        hub_ca,
+        hub_endpoint,
+    };
+    let shown: IntegrationShow = client.send(Method::POST, "/api/v1/integrations", &wanted).await?;
+    finish(client, shown, json).await
+}
+
+async fn run_edit(client: &Client, args: EditArgs, json: bool) -> Result<(), Failure> {
+    let (hub_ca, hub_endpoint) = hub_texts(&args.reach)?;
+    let edit = IntegrationEdit {
+        name: args.name,
+        connection_string: args.connection_string_file.as_deref().map(connection_string).transpose()?,
+        topic: args.topic,
+        body: args.settings.body,
+        transport: args.settings.transport,
+        all_devices: args.all_devices.then_some(true),
+        device_id_template: args.settings.device_id_template,
+        on_existing: args.settings.on_existing,
+        on_missing: args.settings.on_missing,
+        hub_ca,
+        hub_endpoint,
+        add_devices: args.add_devices.iter().map(|text| bind(text)).collect(),
+        remove_devices: args.remove_devices,
+        discard_backlog: args.discard_backlog,
+    };
+    let shown: IntegrationShow = client.send(Method::PATCH, &path(&args.integration), &edit).await?;
+    finish(client, shown, json).await
+}
+
+/// Waits until every identity is made or refused, telling how far it is; fails if one was refused.
+async fn finish(client: &Client, mut shown: IntegrationShow, json: bool) -> Result<(), Failure> {
+    let bar = (!json && output::is_terminal()).then(|| {
+        let style = indicatif::ProgressStyle::with_template("identities {pos}/{len} {wide_bar}");
+        let bar = indicatif::ProgressBar::new(shown.device_count as u64);
+        if let Ok(style) = style { bar.with_style(style) } else { bar }
+    });
+    loop {
+        let open = of_state(&shown, BindingState::Creating).count();
+        if let Some(bar) = &bar {
+            bar.set_length(shown.device_count as u64);
+            bar.set_position((shown.device_count - open) as u64);
+        }
+        let going_on = matches!(shown.state, IntegrationState::Creating | IntegrationState::Active);
+        if (open == 0 && shown.state != IntegrationState::Creating) || !going_on {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        shown = client.get(&path(shown.id.as_str()), &[]).await?;
+    }
+    if let Some(bar) = &bar {
+        bar.finish_and_clear();
+    }
+    print(&shown, json)?;
+    let refused = of_state(&shown, BindingState::Conflict).count() + of_state(&shown, BindingState::Creating).count();
+    if refused > 0 {
+        let name = &shown.name;
+        return Err(Failure::new(
+            "devices_not_made",
+            format!("{refused} of {} devices have no identity in the hub", shown.device_count),
+            format!(
+                "see last_error of each (hubward integration show {name}); to use identities that exist: hubward integration edit {name} --on-existing adopt"
+            ),
+        ));
+    }
+    Ok(())
+}
+
+fn of_state(shown: &IntegrationShow, state: BindingState) -> impl Iterator<Item = &BoundDevice> {
+    shown.devices.iter().flatten().filter(move |device| device.state == state)
+}
+
+async fn list(client: &Client, json: bool) -> Result<(), Failure> {
+    let page: Page<IntegrationShow> = client.get("/api/v1/integrations", &[]).await?;
+    if json {
+        return output::json(&page.items);
+    }
+    let rows: Vec<Vec<String>> = page
+        .items
+        .into_iter()
+        .map(|i| vec![i.name, i.hub, i.topic, i.device_count.to_string(), i.state.to_string()])
+        .collect();
+    let none = "There are no integrations. Make one: hubward integration add azure --help";
+    output::table(&["NAME", "HUB", "TOPIC", "DEVICES", "STATE"], &rows, none)
+}
+
+async fn test(client: &Client, name: &str, json: bool) -> Result<(), Failure> {
+    let outcomes: Vec<TestOutcome> = client.post(&format!("{}/test", path(name))).await?;
+    if json {
+        output::json(&outcomes)?;
+    } else {
+        let rows: Vec<Vec<String>> = outcomes
+            .iter()
+            .map(|outcome| {
+                vec![
+                    outcome.device.clone(),
+                    if outcome.accepted { "accepted" } else { "FAILED" }.to_owned(),
+                    outcome.delay_ms.map_or_else(|| "-".to_owned(), |delay| format!("{delay} ms")),
+                    outcome.error.clone().unwrap_or_default(),
+                ]
+            })
+            .collect();
+        output::table(&["DEVICE", "HUB'S WORD", "DELAY", "ERROR"], &rows, "The integration has no devices.")?;
+    }
+    if outcomes.iter().all(|outcome| outcome.accepted) { Ok(()) } else { Err(Failure::said()) }
+}
+
+fn print(shown: &IntegrationShow, json: bool) -> Result<(), Failure> {
+    if json {
+        return output::json(shown);
+    }
+    output::line(&format!("name      {}", shown.name))?;
+    output::line("service   Microsoft Azure IoT Hub")?;
+    output::line(&format!("hub       {} ({})", shown.hub, shown.host_name))?;
+    output::line(&format!("topic     {}", shown.topic))?;
+    output::line(&format!("body      {}, by {}", shown.body, shown.transport))?;
+    output::line(&format!("state     {}", shown.state))?;
+    if let Some(error) = &shown.last_error {
+        output::line(&format!("          {error}"))?;
+    }
+    output::line(&format!("created   {}", shown.created_at))?;
+    let devices = shown.devices.as_deref().unwrap_or_default();
+    let all = if shown.all_devices { ", and all future ones" } else { "" };
+    output::line(&format!("devices   {}{all}", shown.device_count))?;
+    if devices.is_empty() {
+        return Ok(());
+    }
+    output::line("")?;
+    let rows: Vec<Vec<String>> = devices
+        .iter()
+        .map(|d| {
+            vec![
+                d.device.clone(),
+                d.hub_device_id.clone(),
+                d.state.to_string(),
+                d.delivered.to_string(),
+                d.backlog.to_string(),
+                d.last_error.clone().unwrap_or_default(),
+            ]
+        })
+        .collect();
+    output::table(&["DEVICE", "ID IN THE HUB", "STATE", "DELIVERED", "BACKLOG", "LAST ERROR"], &rows, "")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_may_be_given_its_id_in_the_hub() {
+        assert_eq!(bind("kitchen").hub_device_id, None);
+        let bound = bind("kitchen=Known.Id=1");
+        assert_eq!((bound.device.as_str(), bound.hub_device_id.as_deref()), ("kitchen", Some("Known.Id=1")));
+    }
+}

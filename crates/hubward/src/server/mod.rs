@@ -1,0 +1,244 @@
+//! The only place where the parts are put together: what starts, in which order, and what stops, in which order.
+//!
+//! - [`checks`], [`listen`], [`tls`]: what can be refused before anything is opened;
+//! - [`storage`]: data folder, journal with its writer thread, registry;
+//! - [`own_hub`]: the local hub beside the server;
+//! - [`authenticator`], [`activity`]: the broker's and the API's questions, answered here;
+//! - [`http`]: accepted connections to the API; [`admin_token`]: the commands' way in;
+//! - [`announce`]: start lines and port file; [`stop_signals`]: SIGTERM and SIGINT;
+//! - [`admin_file`], [`private_file`]: files for their owner alone.
+
+pub mod activity;
+pub mod admin_file;
+pub mod admin_token;
+pub mod announce;
+pub mod authenticator;
+pub mod checks;
+pub mod http;
+pub mod listen;
+pub mod own_hub;
+pub mod private_file;
+pub mod stop_signals;
+pub mod storage;
+pub mod tls;
+
+use std::sync::Arc;
+
+use hubward_api::shapes::misc::About;
+use hubward_api::{Access, Services};
+use hubward_broker::{Broker, Listener};
+use hubward_iothub::connection_string::HostName;
+use hubward_iothub::endpoints::HostPolicy;
+use hubward_model::Problem;
+use hubward_relay::Relay;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::Failure;
+use crate::config::Settings;
+
+use activity::ActivityCounter;
+use announce::Addresses;
+use authenticator::RegistryAuthenticator;
+use listen::Sockets;
+use own_hub::RunningHub;
+use storage::Storage;
+
+/// A part of the server that ran until it ended: its name, and why it ended early if it did.
+type PartEnd = (&'static str, Result<(), String>);
+
+/// A server that listens. [`run`](Self::run) it, or drop it to end everything at once.
+pub struct Server {
+    addresses: Addresses,
+    /// Everything that must run for as long as the server does.
+    parts: JoinSet<PartEnd>,
+    /// Ends the broker: connections are read to their end, and what was read becomes durable.
+    stop_broker: CancellationToken,
+    /// Ends everything that asks or tells.
+    stop_rest: CancellationToken,
+    relay: Relay,
+    storage: Storage,
+    hub: Option<RunningHub>,
+}
+
+impl Server {
+    /// Opens and starts everything. When it returns, everything listens and the port file is there.
+    pub async fn start(settings: Settings, metrics: PrometheusHandle) -> Result<Self, Problem> {
+        checks::check(&settings)?;
+        let sockets = Sockets::open(&settings)?;
+        let storage = Storage::open(&settings).await?;
+        let hub = match settings.local_hub {
+            true => Some(RunningHub::start(&settings.local_hub_folder()).await?),
+            false => None,
+        };
+        let options = hubward_relay::Options {
+            hosts: host_policy(&settings.allow_hub, hub.as_ref())?,
+            ..hubward_relay::Options::default()
+        };
+        let relay = Relay::start(options, storage.registry.clone(), storage.journal.clone())
+            .await
+            .map_err(|error| Problem::new("relay", error.to_string(), "look at the data folder and its disk"))?;
+
+        let mut addresses = Addresses::new(&settings, &sockets, storage.registry.key_info().key_file);
+        addresses.local_hub = hub.as_ref().map(|hub| hub.info().clone());
+        let stop_broker = CancellationToken::new();
+        let stop_rest = CancellationToken::new();
+        let mut parts = JoinSet::new();
+
+        let authenticator = Arc::new(RegistryAuthenticator::new(storage.registry.clone()));
+        let mut broker = Broker::new(hubward_broker::Options::default(), storage.journal.clone(), authenticator);
+        listen_for_mqtt(&mut broker, &settings, sockets.mqtt, sockets.mqtts)?;
+        let broker_handle = broker.handle();
+        let stop = stop_broker.clone();
+        parts.spawn(async move { ("broker", broker.run(stop).await.map_err(|error| error.to_string())) });
+
+        let activity = ActivityCounter::start(&storage, &settings.data, stop_rest.clone(), &mut parts).await?;
+        let services = Services {
+            registry: storage.registry.clone(),
+            journal: storage.journal.clone(),
+            broker: broker_handle,
+            relay: relay.handle(),
+            activity,
+            metrics: metrics.clone(),
+            access: Access { trust_proxy: settings.trust_proxy },
+            own_hub: hub.as_ref().map(RunningHub::for_the_api).transpose()?,
+            about: Arc::new(about(&addresses)),
+            stop: stop_rest.clone(),
+        };
+        let router = hubward_api::router(services);
+        if let Some(listener) = sockets.http {
+            let serving = http::serve(listener, None, router.clone(), stop_rest.clone());
+            parts.spawn(async move { ("http", serving.await.map_err(|error| error.to_string())) });
+        }
+        if let (Some(listener), Some(certificate), Some(key)) = (sockets.https, &settings.tls_cert, &settings.tls_key) {
+            let tls = tls::server_config(certificate, key, &[b"http/1.1"])?;
+            let serving = http::serve(listener, Some(tls), router, stop_rest.clone());
+            parts.spawn(async move { ("https", serving.await.map_err(|error| error.to_string())) });
+        }
+        parts.spawn(tidy_metrics(metrics, stop_rest.clone()));
+
+        admin_token::write(&storage.registry, &settings.admin_file(), &addresses).await?;
+        if let Some(path) = &settings.port_file {
+            addresses.write_port_file(path)?;
+        }
+        Ok(Self { addresses, parts, stop_broker, stop_rest, relay, storage, hub })
+    }
+
+    /// What listens where.
+    #[must_use]
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// Runs until `stop`, then stops in order. A part that ends before is an error, and everything else is stopped too.
+    pub async fn run(mut self, stop: impl Future<Output = ()>) -> Result<(), Failure> {
+        let early = tokio::select! {
+            () = stop => None,
+            end = self.parts.join_next() => Some(told(end)),
+            end = self.storage.committer_ended() => Some(format!("the journal's writer ended: {end}")),
+        };
+        if let Some(early) = &early {
+            tracing::error!(reason = early, "a part of the server ended early: stopping");
+        } else {
+            tracing::info!("stopping");
+        }
+        self.stop().await;
+        match early {
+            None => Ok(()),
+            Some(early) => Err(Failure::new(
+                "part_ended",
+                format!("the server stopped because a part of it ended: {early}"),
+                "look at the log above; signals that were acknowledged are on disk and will be sent after the next start",
+            )),
+        }
+    }
+
+    /// Stops in the order that loses nothing: first what comes in, then what goes out, then what is written down.
+    async fn stop(mut self) {
+        // Connections are read to their end, and what was read is committed and acknowledged.
+        self.stop_broker.cancel();
+        // Listeners of events hear no more, new requests are refused, the counts are saved.
+        self.stop_rest.cancel();
+        while let Some(end) = self.parts.join_next().await {
+            if !matches!(end, Ok((_, Ok(())))) {
+                tracing::error!(reason = told(Some(end)), "a part did not stop well");
+            }
+        }
+        // What is in flight is settled or given back, progress is saved; hold files need the journal's lock.
+        self.relay.stop().await;
+        self.storage.close().await;
+        if let Some(hub) = self.hub {
+            hub.stop().await;
+        }
+        tracing::info!("stopped");
+    }
+}
+
+fn told(end: Option<Result<PartEnd, tokio::task::JoinError>>) -> String {
+    match end {
+        Some(Ok((part, Ok(())))) => format!("{part} ended"),
+        Some(Ok((part, Err(reason)))) => format!("{part}: {reason}"),
+        Some(Err(error)) => error.to_string(),
+        None => "nothing runs".to_owned(),
+    }
+}
+
+fn listen_for_mqtt(
+    broker: &mut Broker,
+    settings: &Settings,
+    plain: Option<std::net::TcpListener>,
+    encrypted: Option<std::net::TcpListener>,
+) -> Result<(), Problem> {
+    let refused = |error: std::io::Error| {
+        Problem::new("cannot_listen", format!("MQTT cannot be served: {error}"), "look at the limits of open files")
+    };
+    if let Some(listener) = plain {
+        broker.listen(listener, Listener::Tcp).map_err(refused)?;
+    }
+    if let (Some(listener), Some(certificate), Some(key)) = (encrypted, &settings.tls_cert, &settings.tls_key) {
+        let config = tls::server_config(certificate, key, &[])?;
+        broker.listen(listener, Listener::Tls(config)).map_err(refused)?;
+    }
+    Ok(())
+}
+
+/// Azure's hosts, those the operator allowed, and our own local hub.
+fn host_policy(allowed: &[String], hub: Option<&RunningHub>) -> Result<HostPolicy, Problem> {
+    let own = hub.map(|hub| own_hub::https_host(hub.info()));
+    let mut hosts = Vec::new();
+    for text in allowed.iter().chain(&own) {
+        let host: HostName = text.parse().map_err(|error| {
+            Problem::new(
+                "bad_value",
+                format!("--allow-hub {text}: {error}"),
+                "write HOST or HOST:PORT, such as hub.example:8443",
+            )
+            .with_field("allow_hub")
+        })?;
+        hosts.push(host);
+    }
+    Ok(HostPolicy::new(hosts))
+}
+
+fn about(addresses: &Addresses) -> About {
+    About {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        mqtt: addresses.mqtt.map(|address| address.to_string()),
+        mqtts: addresses.mqtts.map(|address| address.to_string()),
+        ws: None,
+        wss: None,
+        http: addresses.url(),
+        data: addresses.data.display().to_string(),
+        reachable_at: announce::own_addresses().iter().map(ToString::to_string).collect(),
+    }
+}
+
+/// Keeps the metrics small: samples are folded together now and then.
+async fn tidy_metrics(metrics: PrometheusHandle, stop: CancellationToken) -> PartEnd {
+    let mut every = tokio::time::interval(std::time::Duration::from_secs(5));
+    while stop.run_until_cancelled(every.tick()).await.is_some() {
+        metrics.run_upkeep();
+    }
+    ("metrics", Ok(()))
+}
