@@ -79,6 +79,11 @@ impl Room {
         self.filled.load(Ordering::Acquire) < self.wanted(AHEAD / 2)
     }
 
+    /// Whether the next segment should be made ready.
+    pub(crate) fn is_half_used(&self) -> bool {
+        self.used.load(Ordering::Acquire) > self.capacity / 2
+    }
+
     /// Fills ahead, durably.
     pub(crate) fn fill(&self) -> io::Result<()> {
         let zeros = vec![0; FILL_STEP];

@@ -16,7 +16,7 @@ use crate::format::index::Mark;
 use crate::housekeeper::Housekeeper;
 use crate::reader::{CHUNK_BYTES, CHUNK_RECORDS};
 use crate::segment::{Segment, Start, lock, wants_mark};
-use crate::shared::{Shared, Stall, State};
+use crate::shared::{Chores, Shared, Stall, State};
 use crate::waiter::Waiter;
 
 /// A commit is written in pieces of about this size, then synced once.
@@ -66,12 +66,11 @@ impl Committer {
         let housekeeper = Arc::clone(&self.housekeeper);
         let shared = Arc::clone(&self.shared);
         std::thread::scope(|scope| {
-            let keeping = scope.spawn(|| housekeeper.run());
+            let _stop = StopAtEnd(&shared.chores);
+            scope.spawn(|| housekeeper.run());
             while self.wait() {
                 self.commit_now();
             }
-            shared.chores.stop();
-            let _ = keeping.join();
         });
         self.finish();
     }
@@ -374,6 +373,15 @@ impl Committer {
                 }
             }
         }
+    }
+}
+
+/// Ends the housekeeper also when the committer panics; else the scope of both would never end.
+struct StopAtEnd<'a>(&'a Chores);
+
+impl Drop for StopAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.stop();
     }
 }
 

@@ -89,7 +89,7 @@ pub enum Full {
     Queue,
     /// The journal's limit, and the oldest segment is still needed by a pin.
     Limit,
-    /// The disk.
+    /// The disk, or the journal's share of it.
     Disk,
 }
 
@@ -98,7 +98,7 @@ impl fmt::Display for Full {
         f.write_str(match self {
             Self::Queue => "too much waits for its commit",
             Self::Limit => "its limit is reached and the oldest records are still needed",
-            Self::Disk => "no space is left on the disk",
+            Self::Disk => "no space is left on the disk, or the journal has its share of it",
         })
     }
 }

@@ -150,15 +150,7 @@ impl HoldFile {
     /// What it has.
     #[must_use]
     pub fn info(&self) -> HoldInfo {
-        let state = lock(&self.inner.state);
-        let segments = &state.segments;
-        HoldInfo {
-            name: self.inner.name.clone(),
-            bytes: segments.iter().map(|segment| segment.used()).sum(),
-            records: segments.iter().map(|segment| segment.first.lag(segment.end())).sum(),
-            begin: HoldPosition(segments.first().map_or(state.next, |first| first.first.to_raw())),
-            end: HoldPosition(state.next),
-        }
+        self.inner.info()
     }
 
     async fn blocking<T: Send + 'static>(
@@ -215,6 +207,14 @@ impl Holds {
         inner.delete()?;
         open.remove(&inner.name);
         Ok(())
+    }
+
+    /// What the open ones have.
+    pub(crate) fn infos(&self) -> Vec<HoldInfo> {
+        let open: Vec<Arc<Inner>> = lock(&self.open).values().cloned().collect();
+        let mut infos: Vec<HoldInfo> = open.iter().map(|inner| inner.info()).collect();
+        infos.sort_by(|a, b| a.name.cmp(&b.name));
+        infos
     }
 
     /// Closes all, in good order; later calls of their handles are refused.
@@ -284,6 +284,18 @@ impl Inner {
             capacity: shared.options.segment_size().min(SEGMENT_BYTES),
             state: Mutex::new(state),
         })
+    }
+
+    fn info(&self) -> HoldInfo {
+        let state = lock(&self.state);
+        let segments = &state.segments;
+        HoldInfo {
+            name: self.name.clone(),
+            bytes: segments.iter().map(|segment| segment.used()).sum(),
+            records: segments.iter().map(|segment| segment.first.lag(segment.end())).sum(),
+            begin: HoldPosition(segments.first().map_or(state.next, |first| first.first.to_raw())),
+            end: HoldPosition(state.next),
+        }
     }
 
     fn append(&self, records: &[Record]) -> Result<HoldPosition, HoldError> {

@@ -145,6 +145,9 @@ impl Housekeeper {
         let room = lock(&self.room).upgrade();
         if let Some(room) = room {
             room.fill()?;
+            if !room.is_half_used() {
+                return Ok(());
+            }
         }
         let room = {
             let mut spare = lock(&self.spare);

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use hubward_model::{Epoch, JournalId, Offset};
 
+use crate::hold::HoldInfo;
 use crate::journal::Journal;
 use crate::segment::lock;
 use crate::shared::{Stall, State};
@@ -46,6 +47,8 @@ pub struct Info {
     pub pending_bytes: u64,
     /// Pins by name, the neediest first.
     pub pins: Vec<(String, Offset)>,
+    /// Hold files that are open, by name.
+    pub holds: Vec<HoldInfo>,
     /// Records committed since the journal was opened.
     pub records: u64,
     /// Commits, one sync each, since then.
@@ -106,6 +109,7 @@ impl Journal {
             limit_bytes: shared.limit.load(Ordering::Acquire),
             pending_bytes,
             pins: lock(&shared.pins).list(),
+            holds: shared.holds.infos(),
             records: count(&counters.records),
             commits: count(&counters.syncs),
             failed_commits: count(&counters.failed_commits),

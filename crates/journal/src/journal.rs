@@ -155,7 +155,7 @@ impl Journal {
     fn note(&self, refusal: &AppendError) {
         let counters = &self.shared.counters;
         match refusal {
-            AppendError::Full { why: Full::Limit } => {
+            AppendError::Full { why: Full::Limit | Full::Disk } => {
                 counters.refused_full.fetch_add(1, Ordering::Relaxed);
                 if !self.shared.pressed.swap(true, Ordering::AcqRel) {
                     self.shared.chores.ask();

@@ -66,6 +66,8 @@ impl Reader {
     /// Batches that were just committed come from memory. Reads from disk go to tokio's blocking pool: a page that is
     /// not cached takes milliseconds, and on a machine of two cores that would stop half of all connections.
     pub async fn next(&mut self) -> Result<Chunk, ReadError> {
+        // A reader that catches up in memory never waits for anything; so it lets others run now and then.
+        tokio::task::coop::consume_budget().await;
         loop {
             // Seen before the look, so that what becomes durable after it wakes us.
             let tail = *self.tail.borrow_and_update();

@@ -182,9 +182,9 @@ impl Shared {
             return Some(AppendError::Full { why: Full::Queue });
         }
         let used = self.used.load(Ordering::Acquire) + queue.pending;
-        if used + size > self.limit.load(Ordering::Acquire) {
-            return Some(AppendError::Full { why: Full::Limit });
-        }
-        None
+        let limit = self.limit.load(Ordering::Acquire);
+        (used + size > limit).then_some(AppendError::Full {
+            why: if limit < self.options.limit_bytes { Full::Disk } else { Full::Limit },
+        })
     }
 }

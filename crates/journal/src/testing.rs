@@ -23,6 +23,8 @@ pub use running::Running;
 #[derive(Clone)]
 pub struct FaultyFiles {
     inner: Arc<Inner>,
+    /// Given to a process that a crash ends: from then on nothing works for it.
+    life: Option<u64>,
 }
 
 struct Inner {
@@ -83,13 +85,14 @@ impl FaultyFiles {
             slow_syncs: Duration::ZERO,
             counts: Counts::default(),
         };
-        Self { inner: Arc::new(Inner { state: Mutex::new(state), changed: Condvar::new() }) }
+        Self { inner: Arc::new(Inner { state: Mutex::new(state), changed: Condvar::new() }), life: None }
     }
 
-    /// As the journal takes it.
+    /// As the journal takes it, for a process that ends with the next crash: nothing works for it any more then.
     #[must_use]
     pub fn shared(&self) -> Arc<dyn Files> {
-        Arc::new(self.clone())
+        let life = self.state().life;
+        Arc::new(Self { inner: Arc::clone(&self.inner), life: Some(life) })
     }
 
     /// The next `count` syncs of files fail, and what they were to make durable is of unknown fate.
@@ -193,6 +196,15 @@ impl FaultyFiles {
         lock(&self.inner.state)
     }
 
+    /// The state, if no crash ended the process that asks.
+    fn alive(&self) -> io::Result<MutexGuard<'_, State>> {
+        let state = self.state();
+        match self.life {
+            Some(life) if life != state.life => Err(io::Error::other("the machine crashed since")),
+            _ => Ok(state),
+        }
+    }
+
     fn handle(&self, state: &State, node: u64) -> Arc<dyn File> {
         let seen = state.disk.by_id(node).map_or(0, |node| node.errors);
         Arc::new(FaultyFile { files: self.clone(), node, life: state.life, seen: Mutex::new(seen) })
@@ -201,53 +213,53 @@ impl FaultyFiles {
 
 impl Files for FaultyFiles {
     fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
-        self.state().dirs.extend(dir.ancestors().map(Path::to_owned));
+        self.alive()?.dirs.extend(dir.ancestors().map(Path::to_owned));
         Ok(())
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        let state = self.state();
+        let state = self.alive()?;
         let below = state.disk.names().keys().chain(&state.dirs).filter_map(|path| path.strip_prefix(dir).ok());
         let names: BTreeSet<String> = below.filter_map(|path| Some(path.iter().next()?.to_str()?.to_owned())).collect();
         Ok(names.into_iter().collect())
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
-        let mut state = self.state();
+        let mut state = self.alive()?;
         fails(&mut state.fail_creates)?;
         let node = state.disk.create(path);
         Ok(self.handle(&state, node))
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
-        let state = self.state();
+        let state = self.alive()?;
         let node = state.disk.id(path)?;
         Ok(self.handle(&state, node))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.state().disk.rename(from, to)
+        self.alive()?.disk.rename(from, to)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        self.state().disk.remove(path)
+        self.alive()?.disk.remove(path)
     }
 
     fn remove_dir(&self, dir: &Path) -> io::Result<()> {
         if !self.list(dir)?.is_empty() {
             return Err(io::ErrorKind::DirectoryNotEmpty.into());
         }
-        self.state().dirs.remove(dir);
+        self.alive()?.dirs.remove(dir);
         Ok(())
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.state().disk.sync_dir(dir);
+        self.alive()?.disk.sync_dir(dir);
         Ok(())
     }
 
     fn lock(&self, path: &Path) -> io::Result<Lock> {
-        let mut state = self.state();
+        let mut state = self.alive()?;
         if !state.locks.insert(path.to_owned()) {
             return Ok(Lock::Held { pid: Some(std::process::id()) });
         }
@@ -255,7 +267,7 @@ impl Files for FaultyFiles {
     }
 
     fn space(&self, _dir: &Path) -> io::Result<Space> {
-        let state = self.state();
+        let state = self.alive()?;
         let total = state.disk.capacity;
         Ok(Space { total, available: total.saturating_sub(state.disk.used()) })
     }

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 const NEVER: u64 = u64::MAX;
 
 /// One appender's ear: a connection has one and gives it with every record. However many of its records a commit
-/// holds, the waiter is woken once. One task at a time waits on it.
+/// holds, the waiter is woken once. One task at a time waits on it, and it belongs to one journal.
 #[derive(Debug)]
 pub struct Waiter {
     /// Exclusive end of what is durable, as far as this waiter was told.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use hubward_journal::testing::FaultyFiles;
-use hubward_journal::{Chunk, Damage, Journal, OpenError, Options};
+use hubward_journal::{Chunk, Damage, Journal, OpenError, Options, ReadError};
 use hubward_model::Offset;
 
 use crate::kit::{DIR, Stepped, chunks, device, find, options, payloads, records, segments};
@@ -233,4 +233,44 @@ fn frames_inside_a_payload_are_no_records_even_after_damage() {
     }
     let read = texts(&chunks(&run.journal, Offset::START));
     assert_eq!(read, ["victim", "gap 2..10", "after"]);
+}
+
+/// Changes a byte of the frame that holds `text`, and makes its checksum right again.
+fn rewrite(files: &FaultyFiles, segment: &Path, text: &[u8], at: usize, value: u8) {
+    let end = find(files, segment, text) + text.len();
+    let mut content = files.read(segment).unwrap();
+    let start = (0..end - 12).rev().find(|at| at % 8 == 0 && content[at + 11] == 0xA7).unwrap();
+    content[start + at] = value;
+    let crc = crc32c::crc32c_append(crc32c::crc32c(&content[start..start + 4]), &content[start + 8..end]);
+    content[start + 4..start + 8].copy_from_slice(&crc.to_le_bytes());
+    files.put(segment, &content);
+}
+
+#[tokio::test]
+async fn a_record_of_an_unknown_kind_is_skipped_without_a_gap() {
+    let files = FaultyFiles::new();
+    ten(one_segment(), &files).close();
+    for number in [0, 4, 5, 9] {
+        rewrite(&files, &segments(&files)[0], format!("record {number}").as_bytes(), 9, 99);
+    }
+    let run = Stepped::open(one_segment(), &files);
+    let read = texts(&chunks(&run.journal, Offset::START));
+    assert_eq!(read, ["record 1", "record 2", "record 3", "record 6", "record 7", "record 8"]);
+    assert_eq!(run.journal.recent(&device("d"), 10).await.unwrap().len(), 6);
+    assert!(run.journal.verify().await.unwrap().good);
+}
+
+#[test]
+fn a_record_of_a_newer_version_is_refused_by_name_and_nothing_is_skipped() {
+    let files = FaultyFiles::new();
+    ten(one_segment(), &files).close();
+    rewrite(&files, &segments(&files)[0], b"record 5", 8, 9);
+    let run = Stepped::open(one_segment(), &files);
+    let mut reader = run.journal.reader(Offset::START);
+    assert_eq!(texts(&[reader.try_next().unwrap().unwrap()]).len(), 5);
+    for _ in 0..2 {
+        let error = reader.try_next().unwrap_err();
+        assert!(matches!(error, ReadError::NewerFormat { found: 9, .. }), "{error}");
+    }
+    assert_eq!(reader.position(), Offset::from_raw(6));
 }

@@ -1,10 +1,11 @@
-//! On the operating system's files, with the committer on its own thread.
+//! With all threads running, on the operating system's files and on a disk that loses power.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::Bytes;
+use hubward_journal::testing::{FaultyFiles, Running};
 use hubward_journal::{AppendError, Chunk, Journal, OpenError, Options, RealFiles, Waiter};
 use hubward_model::{DeviceId, Draft, Kind, Message, Offset, Qos, Record, Timestamp};
 
@@ -120,4 +121,65 @@ fn the_second_process_is_told_who_the_first_is() {
     let second = open(&dir);
     assert_eq!(second.journal.id(), left.id());
     assert!(second.journal.epoch() > left.epoch());
+}
+
+#[test]
+fn what_was_acknowledged_survives_power_failing_at_any_moment_with_all_threads_running() {
+    let files = FaultyFiles::new();
+    // A short queue, so that the appenders cannot run far ahead of the commits.
+    let options =
+        Options { segment_bytes: 16 << 10, queue_bytes: 8 << 10, history: Duration::MAX, ..Options::new("/j") };
+    let mut acknowledged: Vec<(Offset, Bytes)> = Vec::new();
+    for round in 0..10u64 {
+        let running = Running::start(options.clone(), files.shared()).unwrap();
+        let read = read_all(&running.journal);
+        let mut all = read.iter().map(|record| (record.offset, record.message.payload.clone()));
+        for (offset, payload) in &acknowledged {
+            assert!(
+                all.any(|(o, p)| (o, &p) == (*offset, payload)),
+                "{offset} of round {round} is lost or out of order"
+            );
+        }
+        acknowledged = read.iter().map(|record| (record.offset, record.message.payload.clone())).collect();
+        let appenders: Vec<_> = (0..4).map(|number| appender(running.journal.clone(), round, number)).collect();
+        let goal = running.journal.durable().to_raw() + 100 + round * 7;
+        let mut reader = running.journal.reader(running.journal.durable());
+        while running.journal.durable().to_raw() < goal {
+            let _ = reader.try_next().unwrap();
+            std::thread::yield_now();
+        }
+        if round % 3 == 0 {
+            files.fail_syncs(1);
+        }
+        files.crash(round * 7919 + 1);
+        for appender in appenders {
+            acknowledged.extend(appender.join().unwrap());
+        }
+        acknowledged.sort();
+        drop(running);
+        files.crash(round);
+    }
+}
+
+/// Appends until it fails; returns what it was told to be durable.
+fn appender(journal: Journal, round: u64, number: u32) -> JoinHandle<Vec<(Offset, Bytes)>> {
+    std::thread::spawn(move || {
+        let device = DeviceId::random();
+        let waiter = Waiter::new();
+        let (mut waiting, mut told) = (Vec::new(), Vec::new());
+        for count in 0.. {
+            let text = format!("{round} {number} {count} {}", "x".repeat(count % 700));
+            match journal.append(draft(&device, &text), &waiter) {
+                Ok(offset) => waiting.push((offset, Bytes::from(text))),
+                Err(AppendError::Full { .. }) => std::thread::yield_now(),
+                Err(_) => break,
+            }
+            let progress = waiter.progress();
+            told.extend(waiting.extract_if(.., |(offset, _)| progress.is_durable(*offset)));
+            if progress.failed_from.is_some() {
+                break;
+            }
+        }
+        told
+    })
 }

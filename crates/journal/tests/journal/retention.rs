@@ -110,7 +110,7 @@ fn the_journal_takes_its_share_of_a_small_disk_and_leaves_the_rest() {
         }
         run.committer.step();
     };
-    assert_eq!(full, AppendError::Full { why: Full::Limit });
+    assert_eq!(full, AppendError::Full { why: Full::Disk });
     let info = run.journal.info();
     assert!(info.bytes > 60_000 && info.bytes <= 110_000, "{}", info.bytes);
     files.set_free(1 << 30);
