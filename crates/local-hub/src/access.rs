@@ -29,7 +29,7 @@ pub(crate) struct Grant {
     pub(crate) who: Principal,
     /// What it is limited to.
     pub(crate) scope: Scope,
-    /// When it ends.
+    /// The token's expiry.
     pub(crate) expires: Timestamp,
 }
 
@@ -149,9 +149,14 @@ impl Access {
 }
 
 impl Grant {
-    /// Whether the token is past its time.
+    /// When it ends: at the token's expiry, or the hub's grace later.
+    pub(crate) fn ends(&self) -> Timestamp {
+        Timestamp::from_millis(self.expires.as_millis().saturating_add(GRACE_SECONDS * 1000))
+    }
+
+    /// Whether it has ended.
     pub(crate) fn has_expired(&self, now: Timestamp) -> bool {
-        now.as_millis() >= self.expires.as_millis().saturating_add(GRACE_SECONDS * 1000)
+        now >= self.ends()
     }
 
     /// Whether a policy with this right signed.

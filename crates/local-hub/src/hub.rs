@@ -135,6 +135,7 @@ impl LocalHub {
 async fn open_events(options: &Options, folder: &Folder, partitions: u32) -> Result<(EventStore, Running), StartError> {
     let store = StoreOptions {
         dir: folder.file("events"),
+        ends: folder.file("partitions.json"),
         partitions,
         retention: options.retention,
         limit_bytes: options.limit_bytes,

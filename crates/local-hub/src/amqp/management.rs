@@ -70,9 +70,9 @@ async fn partition_info(state: &State, partition: &str) -> Option<Map> {
         entry("type", Value::String("com.microsoft:partition".into())),
         entry("partition", Value::String(number.to_string().into())),
         entry("begin_sequence_number", Value::Long(info.begin_sequence)),
-        entry("last_enqueued_sequence_number", Value::Long(info.last_sequence)),
-        entry("last_enqueued_offset", Value::String(info.last_offset_text().into())),
-        entry("last_enqueued_time_utc", Value::Timestamp(info.last_enqueued_at.as_millis())),
+        entry("last_enqueued_sequence_number", Value::Long(info.last.sequence)),
+        entry("last_enqueued_offset", Value::String(info.last.offset_text().into())),
+        entry("last_enqueued_time_utc", Value::Timestamp(info.last.enqueued_at.as_millis())),
         entry("is_partition_empty", Value::Bool(info.is_empty())),
     ])
 }

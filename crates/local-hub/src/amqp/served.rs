@@ -4,27 +4,22 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use hubward_amqp::connection::{AttachReply, Channel, Connection, Event, IncomingDelivery, LinkRef, Login};
+use hubward_amqp::connection::{Channel, Connection, Event, IncomingDelivery, LinkRef, Login};
 use hubward_amqp::message::Message;
-use hubward_amqp::performative::{Attach, Error, Open, Outcome, Role, condition};
+use hubward_amqp::performative::{Error, Open, Outcome, condition};
 use hubward_amqp::sasl::SaslCode;
-use hubward_amqp::types::{Symbol, Value};
+use hubward_amqp::types::Symbol;
 use hubward_journal::{AppendError, Waiter};
-use hubward_model::Timestamp;
-use percent_encoding::percent_decode_str;
 use tokio::sync::mpsc;
 
 use super::desk::{self, Desk, Service};
 use super::intake::{self, Sender};
-use super::node::Node;
-use super::reading::{self, Paused, Reading};
-use super::redirect::redirect;
+use super::reading::{Paused, Reading};
 use super::telemetry::{self, Pending, Stalled, Telemetry};
 use super::tokens::Tokens;
 use super::{cbs, login, management};
-use crate::access::{Denied, Grant, Principal};
-use crate::events::{AuthScope, Claimed, NewEvent};
-use crate::identity::Identity;
+use crate::access::Grant;
+use crate::events::NewEvent;
 use crate::names::without_port;
 use crate::presence::{ConnectionId, Notice};
 use crate::state::State;
@@ -35,16 +30,16 @@ pub(super) struct Served {
     pub(super) id: ConnectionId,
     pub(super) connection: Connection,
     /// False on the plain port, where events may be read and nothing else.
-    encrypted: bool,
-    notices: mpsc::UnboundedSender<Notice>,
-    links: HashMap<LinkRef, Link>,
-    readers: Vec<LinkRef>,
-    desk: Desk,
+    pub(super) encrypted: bool,
+    pub(super) notices: mpsc::UnboundedSender<Notice>,
+    pub(super) links: HashMap<LinkRef, Link>,
+    pub(super) readers: Vec<LinkRef>,
+    pub(super) desk: Desk,
     /// Requests that could not be granted more of while answers wait for credit.
     owed_requests: Vec<LinkRef>,
-    tokens: Tokens,
+    pub(super) tokens: Tokens,
     /// SASL PLAIN's token: the whole connection ends with it.
-    session_token: Option<Grant>,
+    pub(super) session_token: Option<Grant>,
     pub(super) waiter: Arc<Waiter>,
     pub(super) pending: Pending,
     pub(super) stalled: Option<Stalled>,
@@ -53,7 +48,8 @@ pub(super) struct Served {
     gone: bool,
 }
 
-enum Link {
+/// What a link is for.
+pub(super) enum Link {
     /// Requests come in.
     Requests(Service),
     /// Answers go out.
@@ -206,171 +202,6 @@ impl Served {
         }
     }
 
-    fn on_attach(&mut self, link: LinkRef, attach: &Attach) {
-        let address = match attach.role {
-            Role::Sender => attach.target.as_ref().and_then(|target| target.address.as_deref()),
-            Role::Receiver => attach.source.as_ref().and_then(|source| source.address.as_deref()),
-        };
-        let address = address.unwrap_or_default();
-        let node = Node::parse(address, &self.state.names);
-        let accepted = match (node, attach.role) {
-            (Node::Cbs, role) => Ok(self.attach_service(link, Service::Cbs, role, attach)),
-            (Node::Management, role) => Ok(self.attach_service(link, Service::Management, role, attach)),
-            (Node::Telemetry { device }, Role::Sender) => self.attach_telemetry(link, &device, attach),
-            (Node::HubEvents { rest }, Role::Receiver) => Err(self.redirected(&rest)),
-            (Node::Partition { group, partition }, Role::Receiver) => {
-                self.attach_reading(link, group, &partition, attach)
-            }
-            _ => Err(Error::new(condition::NOT_FOUND, format!("there is nothing at {address:?} for such a link"))),
-        };
-        if let Err(error) = accepted {
-            tracing::info!(connection = %self.id, address, %error, "amqp: link refused");
-            self.connection.refuse_attach(link, error);
-        }
-    }
-
-    fn attach_service(&mut self, link: LinkRef, service: Service, role: Role, attach: &Attach) {
-        self.connection.accept_attach(link, AttachReply::echo(attach));
-        match role {
-            Role::Sender => {
-                self.links.insert(link, Link::Requests(service));
-                self.connection.grant_credit(link, desk::CREDIT);
-            }
-            Role::Receiver => {
-                let name = attach.target.as_ref().and_then(|target| target.address.as_deref());
-                self.desk.open(link, service, name.map(str::to_owned));
-                self.links.insert(link, Link::Answers);
-            }
-        }
-    }
-
-    fn attach_telemetry(&mut self, link: LinkRef, device: &str, attach: &Attach) -> Result<(), Error> {
-        if !self.encrypted {
-            return Err(Error::new(condition::UNAUTHORIZED_ACCESS, "devices send over TLS only"));
-        }
-        let (identity, scope) = self.authorised(device)?;
-        let telemetry = Telemetry {
-            device_id: identity.device_id.clone(),
-            generation_id: identity.generation_id.clone(),
-            scope,
-            since_credit: 0,
-        };
-        if self.state.presence.claim(&telemetry.device_id, self.id, &self.notices) {
-            // UNCONFIRMED (reference, 3.7): how the service ends the older connection. Here its links are stolen.
-            tracing::warn!(device, "a second connection for the same device: the older one's links are detached");
-        }
-        // Had the identity changed since it was looked at, nobody would have told us before we had the seat.
-        if let Err(error) = self.authorised(device) {
-            self.state.presence.release(&telemetry.device_id, self.id);
-            return Err(error);
-        }
-        let mut reply = AttachReply::echo(attach);
-        reply.max_message_size = Some(telemetry::MAX_TRANSFER);
-        self.connection.accept_attach(link, reply);
-        self.connection.grant_credit(link, telemetry::CREDIT);
-        self.links.insert(link, Link::Telemetry(telemetry));
-        Ok(())
-    }
-
-    /// The identity of `device`, if a token on this connection lets it send.
-    ///
-    /// UNCONFIRMED (reference, 3.7 and 10): what the service says to a disabled device. Absent and disabled ones are not
-    /// found, all else is unauthorized.
-    fn authorised(&self, device: &str) -> Result<(Arc<Identity>, AuthScope), Error> {
-        let unauthorized =
-            || Error::new(condition::UNAUTHORIZED_ACCESS, format!("no valid token for device {device:?}"));
-        let decoded = percent_decode_str(device).decode_utf8_lossy();
-        let identities = &self.state.identities;
-        let identity = identities.get(device).or_else(|| identities.get(&decoded));
-        let Some(identity) = identity else {
-            // Whether an id exists is told only to those who could know.
-            let absent = self.tokens.absent(device).or_else(|| self.tokens.absent(&decoded));
-            let path = Telemetry::path(&decoded);
-            let by_policy = self.tokens.of_absent(&path, self.state.clock.now());
-            return Err(match absent {
-                Some(why) => Error::new(condition::NOT_FOUND, why.to_string()),
-                None if by_policy => {
-                    Error::new(condition::NOT_FOUND, Denied::UnknownDevice(decoded.into_owned()).to_string())
-                }
-                None => unauthorized(),
-            });
-        };
-        let path = Telemetry::path(&identity.device_id);
-        let grant = self.tokens.of_device(&identity, &path, self.state.clock.now());
-        if !identity.is_enabled() && (grant.is_some() || self.tokens.absent(&identity.device_id).is_some()) {
-            return Err(Error::new(condition::NOT_FOUND, Denied::Disabled(device.to_owned()).to_string()));
-        }
-        let scope = match &grant.ok_or_else(unauthorized)?.who {
-            Principal::Device { .. } => AuthScope::Device,
-            Principal::Policy { .. } => AuthScope::Hub,
-        };
-        Ok((identity, scope))
-    }
-
-    fn redirected(&self, rest: &[String]) -> Error {
-        let rest_path: Vec<&str> = ["messages", "events"].into_iter().chain(rest.iter().map(String::as_str)).collect();
-        if self.may_read(&[&rest_path]) {
-            redirect(rest, &self.state)
-        } else {
-            Error::new(condition::UNAUTHORIZED_ACCESS, "reading events needs a policy with ServiceConnect")
-        }
-    }
-
-    fn may_read(&self, paths: &[&[&str]]) -> bool {
-        self.tokens.may_read(paths, self.state.clock.now())
-    }
-
-    fn may_read_partition(&self, group: &str, partition: &str) -> bool {
-        let path = [self.state.names.hub.as_str(), "ConsumerGroups", group, "Partitions", partition];
-        let on_hub = ["messages", "events", "ConsumerGroups", group, "Partitions", partition];
-        self.may_read(&[&path, &on_hub])
-    }
-
-    fn attach_reading(&mut self, link: LinkRef, group: String, partition: &str, attach: &Attach) -> Result<(), Error> {
-        if !self.may_read_partition(&group, partition) {
-            return Err(Error::new(
-                condition::UNAUTHORIZED_ACCESS,
-                "reading events needs a token of a policy with ServiceConnect",
-            ));
-        }
-        let count = self.state.about.partitions;
-        let number = partition.parse::<u32>().ok().filter(|number| *number < count).ok_or_else(|| {
-            let condition = Symbol::from_static("com.microsoft:argument-out-of-range");
-            Error::new(condition, format!("there is no partition {partition:?}, they are 0 to {}", count - 1))
-        })?;
-        let position = reading::position(attach.source.as_ref())
-            .map_err(|why| Error::new(Symbol::from_static("com.microsoft:argument-error"), why.to_string()))?;
-        let epoch = property(attach, "com.microsoft:epoch").and_then(Value::as_i64);
-        // UNCONFIRMED: groups other than $Default have to be made on the real hub; here any name is one.
-        let id = match self.state.readers.claim(&group, number, epoch, &self.notices) {
-            Claimed::Granted(id) => id,
-            Claimed::Taken(taken) => {
-                let text = if epoch.is_some() {
-                    format!("a receiver with a higher epoch '{taken}' already exists")
-                } else {
-                    format!(
-                        "At least one receiver for the endpoint is created with epoch of '{taken}', \
-                         and so non-epoch receiver is not allowed."
-                    )
-                };
-                return Err(Error::new(condition::LINK_STOLEN, text));
-            }
-            Claimed::Full(count) => {
-                let text = format!("{count} receivers read this partition for the consumer group already");
-                return Err(Error::new(condition::RESOURCE_LIMIT_EXCEEDED, text));
-            }
-        };
-        let reader = self.state.events.reader(number, &position);
-        let mut reading = Reading::new(id, group, number, position, reader);
-        reading.settled = attach.snd_settle_mode == hubward_amqp::performative::SenderSettleMode::Settled;
-        reading.with_runtime =
-            attach.desired_capabilities.iter().any(|wanted| wanted == "com.microsoft:enable-receiver-runtime-metric");
-        self.connection.accept_attach(link, AttachReply::echo(attach));
-        self.links.insert(link, Link::Reading(Box::new(reading)));
-        self.readers.push(link);
-        Ok(())
-    }
-
     async fn on_delivery(&mut self, link: LinkRef, delivery: IncomingDelivery) {
         match self.links.get_mut(&link) {
             Some(Link::Requests(service)) => {
@@ -392,12 +223,14 @@ impl Served {
                     Ok(events) => self.append(link, &delivery, events),
                     Err(error) => {
                         tracing::info!(device = &*telemetry.device_id, %error, "amqp: message rejected");
-                        self.connection.settle(
-                            link,
-                            delivery.id,
-                            delivery.id,
-                            Outcome::Rejected(Some(Box::new(error))),
-                        );
+                        if !delivery.settled {
+                            self.connection.settle(
+                                link,
+                                delivery.id,
+                                delivery.id,
+                                Outcome::Rejected(Some(Box::new(error))),
+                            );
+                        }
                     }
                 }
             }
@@ -498,103 +331,6 @@ impl Served {
         }
     }
 
-    /// Somebody else changed what this connection stands on.
-    pub(super) fn on_notice(&mut self, notice: Notice) {
-        match notice {
-            Notice::Stolen(device) => {
-                let error = || Error::new(condition::LINK_STOLEN, "another connection has taken the device over");
-                self.detach_device(&device, error);
-            }
-            Notice::Changed(device) => self.recheck(&device),
-            Notice::Evicted(id) => {
-                let link = self.links.iter().find_map(|(link, kind)| match kind {
-                    Link::Reading(reading) if reading.id == id => Some(*link),
-                    _ => None,
-                });
-                if let Some(link) = link {
-                    let text = "a receiver with an epoch has taken the partition over";
-                    self.connection.detach(link, Some(Error::new(condition::LINK_STOLEN, text)));
-                    self.forget(link);
-                }
-            }
-        }
-    }
-
-    /// Detaches the links of a device that may no longer have them: deleted, disabled, made anew, other keys.
-    ///
-    /// UNCONFIRMED (reference, 10): whether and how the service ends them at once.
-    fn recheck(&mut self, device: &Arc<str>) {
-        let served = self.links.values().find_map(|link| match link {
-            Link::Telemetry(telemetry) if telemetry.device_id == *device => Some(telemetry.generation_id.clone()),
-            _ => None,
-        });
-        let Some(generation_id) = served else { return };
-        let identity = self.state.identities.get(device);
-        let path = Telemetry::path(device);
-        let now = self.state.clock.now();
-        let error = match &identity {
-            None => Error::new(condition::NOT_FOUND, Denied::UnknownDevice(device.to_string()).to_string()),
-            Some(identity) if !identity.is_enabled() => {
-                Error::new(condition::NOT_FOUND, Denied::Disabled(device.to_string()).to_string())
-            }
-            Some(identity)
-                if identity.generation_id == generation_id && self.tokens.of_device(identity, &path, now).is_some() =>
-            {
-                return;
-            }
-            Some(_) => Error::new(condition::UNAUTHORIZED_ACCESS, "the device's keys were changed"),
-        };
-        self.detach_device(device, || error.clone());
-    }
-
-    fn detach_device(&mut self, device: &Arc<str>, error: impl Fn() -> Error) {
-        let of_device = |kind: &Link| matches!(kind, Link::Telemetry(telemetry) if telemetry.device_id == *device);
-        let links: Vec<_> = self.links.iter().filter(|(_, kind)| of_device(kind)).map(|(link, _)| *link).collect();
-        for link in links {
-            let error = error();
-            tracing::info!(device = &**device, %error, "amqp: device detached");
-            self.connection.detach(link, Some(error));
-            self.forget(link);
-        }
-    }
-
-    /// When the next token expires.
-    pub(super) fn next_expiry(&self) -> Option<Timestamp> {
-        self.tokens.next_expiry()
-    }
-
-    /// Ends what stands on tokens that have expired.
-    pub(super) fn expire(&mut self) {
-        let now = self.state.clock.now();
-        if self.tokens.next_expiry().is_none_or(|expiry| now < expiry) {
-            return;
-        }
-        if self.session_token.as_ref().is_some_and(|token| token.has_expired(now)) {
-            // With SASL PLAIN the whole connection drops (reference, 1.4).
-            self.close(Error::new(condition::UNAUTHORIZED_ACCESS, "Token Invalid."));
-        }
-        let mut expired = Vec::new();
-        for (link, kind) in &self.links {
-            let holds = match kind {
-                Link::Requests(_) | Link::Answers => true,
-                Link::Telemetry(telemetry) => self.state.identities.get(&telemetry.device_id).is_none_or(|identity| {
-                    self.tokens.of_device(&identity, &Telemetry::path(&identity.device_id), now).is_some()
-                }),
-                Link::Reading(reading) => self.may_read_partition(&reading.group, &reading.partition.to_string()),
-            };
-            if !holds {
-                expired.push(*link);
-            }
-        }
-        for link in expired {
-            // UNCONFIRMED (reference, 3.7): that the connection stays for the others; the text was seen.
-            tracing::info!(connection = %self.id, "amqp: a token expired, its link is detached");
-            self.connection.detach(link, Some(Error::new(condition::UNAUTHORIZED_ACCESS, "Token Invalid.")));
-            self.forget(link);
-        }
-        self.tokens.passed(now);
-    }
-
     fn on_ended(&mut self, channel: Channel) {
         let links: Vec<_> = self.links.keys().filter(|link| link.channel() == channel).copied().collect();
         for link in links {
@@ -603,7 +339,8 @@ impl Served {
         self.desk.end(channel);
     }
 
-    fn forget(&mut self, link: LinkRef) {
+    /// The link is gone, and with it what it had claimed.
+    pub(super) fn forget(&mut self, link: LinkRef) {
         self.readers.retain(|reader| *reader != link);
         self.desk.close(link);
         self.owed_requests.retain(|owed| *owed != link);
@@ -634,8 +371,4 @@ impl Drop for Served {
     fn drop(&mut self) {
         self.release();
     }
-}
-
-fn property<'a>(attach: &'a Attach, name: &str) -> Option<&'a Value> {
-    attach.properties.iter().find(|(key, _)| key == name).map(|(_, value)| value)
 }

@@ -32,7 +32,7 @@ impl Tokens {
     /// Adds a verified token; a later one of the same signer for the same resource takes the place of the earlier.
     pub(super) fn put(&mut self, grant: Grant) -> Result<(), TooMany> {
         let full = self.devices.len() + self.policies.len() >= MAX_TOKENS;
-        let expires = grant.expires;
+        let ends = grant.ends();
         match &grant.who {
             Principal::Device { id, .. } => {
                 if full && !self.devices.contains_key(id) {
@@ -52,7 +52,7 @@ impl Tokens {
                 }
             }
         }
-        self.next_expiry = Some(self.next_expiry.map_or(expires, |next| next.min(expires)));
+        self.next_expiry = Some(self.next_expiry.map_or(ends, |next| next.min(ends)));
         Ok(())
     }
 
@@ -95,6 +95,6 @@ impl Tokens {
     /// Looks anew when the next expires, after `now`.
     pub(super) fn passed(&mut self, now: Timestamp) {
         let all = self.devices.values().chain(&self.policies);
-        self.next_expiry = all.filter(|grant| !grant.has_expired(now)).map(|grant| grant.expires).min();
+        self.next_expiry = all.filter(|grant| !grant.has_expired(now)).map(Grant::ends).min();
     }
 }

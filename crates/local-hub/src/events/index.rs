@@ -1,14 +1,18 @@
 //! What each partition holds: the ends, and every so often where an event lies, to begin near a sequence number or time.
 //!
 //! Only durable events stand in it. It is made by reading the journal: all of it at the start, then what is committed.
+//! The ends are also kept in a file, because a partition whose events have all gone by still counts on from where it was.
 
 use std::collections::VecDeque;
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hubward_model::{Offset, Record, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use super::position::Position;
 use super::stored::StoredEvent;
+use crate::folder::{FolderError, read_json, write_json};
 
 /// Every so many events of a partition one is noted.
 const STRIDE: u64 = 1024;
@@ -18,26 +22,34 @@ const STRIDE: u64 = 1024;
 pub(crate) struct PartitionInfo {
     /// Number of the first event there is.
     pub(crate) begin_sequence: i64,
-    /// Number of the last one; before the first ever: -1.
-    pub(crate) last_sequence: i64,
-    /// Offset of the last one, if there ever was one.
-    pub(crate) last_offset: Option<u64>,
+    /// The last event there ever was.
+    pub(crate) last: Last,
+}
+
+/// The last event of a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Last {
+    /// Its number; before the first ever: -1.
+    pub(crate) sequence: i64,
+    /// Its offset, if there ever was one.
+    pub(crate) offset: Option<u64>,
     /// When it came.
-    pub(crate) last_enqueued_at: Timestamp,
+    pub(crate) enqueued_at: Timestamp,
+}
+
+impl Last {
+    const NONE: Self = Self { sequence: -1, offset: None, enqueued_at: Timestamp::from_millis(0) };
+
+    /// The offset as readers see it.
+    pub(crate) fn offset_text(&self) -> String {
+        self.offset.map_or_else(|| "-1".to_owned(), |offset| offset.to_string())
+    }
 }
 
 impl PartitionInfo {
-    const EMPTY: Self =
-        Self { begin_sequence: 0, last_sequence: -1, last_offset: None, last_enqueued_at: Timestamp::from_millis(0) };
-
-    /// The last offset as readers see it.
-    pub(crate) fn last_offset_text(&self) -> String {
-        self.last_offset.map_or_else(|| "-1".to_owned(), |offset| offset.to_string())
-    }
-
     /// Whether there is nothing to read.
     pub(crate) fn is_empty(&self) -> bool {
-        self.begin_sequence > self.last_sequence
+        self.begin_sequence > self.last.sequence
     }
 }
 
@@ -45,7 +57,8 @@ impl PartitionInfo {
 pub(super) struct Index(Mutex<Vec<Partition>>);
 
 struct Partition {
-    info: PartitionInfo,
+    begin_sequence: i64,
+    last: Last,
     seen: u64,
     marks: VecDeque<Mark>,
 }
@@ -58,9 +71,20 @@ struct Mark {
 }
 
 impl Index {
-    pub(super) fn new(partitions: u32) -> Self {
-        let empty = || Partition { info: PartitionInfo::EMPTY, seen: 0, marks: VecDeque::new() };
-        Self(Mutex::new((0..partitions).map(|_| empty()).collect()))
+    /// An index without events; the partitions count on from the ends kept in the file at `ends`.
+    pub(super) fn open(partitions: u32, ends: &Path) -> Result<Self, FolderError> {
+        let kept: Vec<Last> = read_json(ends)?.unwrap_or_default();
+        let empty = |number: u32| {
+            let last = kept.get(number as usize).copied().unwrap_or(Last::NONE);
+            Partition { begin_sequence: last.sequence + 1, last, seen: 0, marks: VecDeque::new() }
+        };
+        Ok(Self(Mutex::new((0..partitions).map(empty).collect())))
+    }
+
+    /// Keeps the ends in the file at `ends`. Blocks on the disk.
+    pub(super) fn save(&self, ends: &Path) -> Result<(), FolderError> {
+        let last: Vec<_> = self.lock().iter().map(|partition| partition.last).collect();
+        write_json(ends, &last)
     }
 
     /// Takes in what was committed.
@@ -69,18 +93,16 @@ impl Index {
         for record in records {
             let Some((number, sequence)) = StoredEvent::place(record) else { continue };
             let Some(partition) = partitions.get_mut(number as usize) else { continue };
-            let mark =
-                Mark { offset: record.offset.to_raw(), sequence, enqueued_millis: record.received_at.as_millis() };
+            let offset = record.offset.to_raw();
             if partition.seen == 0 {
-                partition.info.begin_sequence = sequence;
+                partition.begin_sequence = sequence;
             }
-            if partition.seen % STRIDE == 0 {
-                partition.marks.push_back(mark);
+            if partition.seen.is_multiple_of(STRIDE) {
+                let enqueued_millis = record.received_at.as_millis();
+                partition.marks.push_back(Mark { offset, sequence, enqueued_millis });
             }
             partition.seen += 1;
-            partition.info.last_sequence = sequence;
-            partition.info.last_offset = Some(mark.offset);
-            partition.info.last_enqueued_at = record.received_at;
+            partition.last = Last { sequence, offset: Some(offset), enqueued_at: record.received_at };
         }
     }
 
@@ -91,12 +113,14 @@ impl Index {
             while partition.marks.front().is_some_and(|mark| mark.offset < oldest.to_raw()) {
                 partition.marks.pop_front();
             }
-            partition.info.begin_sequence = first.unwrap_or(partition.info.last_sequence + 1);
+            partition.begin_sequence = first.unwrap_or(partition.last.sequence + 1);
         }
     }
 
     pub(super) fn info(&self, partition: u32) -> Option<PartitionInfo> {
-        self.lock().get(partition as usize).map(|partition| partition.info)
+        let partitions = self.lock();
+        let partition = partitions.get(partition as usize)?;
+        Some(PartitionInfo { begin_sequence: partition.begin_sequence, last: partition.last })
     }
 
     /// A place in the journal before which `partition` has nothing that `position` wants.

@@ -3,11 +3,12 @@
 //! - [`stored`]: one event, as it is kept in a journal's record and as it is delivered;
 //! - [`partition`]: which partition a device's events go to;
 //! - [`store`]: the journal they are appended to and read from;
-//! - [`index`]: what each partition holds, for looking up sequence numbers and times;
+//! - [`index`]: what each partition holds, for looking up sequence numbers and times; [`indexer`]: keeps it true;
 //! - [`position`]: where a reader starts, from the selector it sends;
 //! - [`readers`]: who reads which partition, and who must give way.
 
 mod index;
+mod indexer;
 mod partition;
 mod position;
 mod readers;

@@ -11,14 +11,19 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::index::{Index, PartitionInfo};
+use super::indexer::Indexer;
 use super::partition_of;
 use super::position::Position;
 use super::stored::{Event, NewEvent, StoredEvent};
 use crate::Clock;
+use crate::folder::FolderError;
 
 /// How events are kept.
 pub(crate) struct StoreOptions {
+    /// The journal's folder.
     pub(crate) dir: PathBuf,
+    /// The file in which the ends of the partitions are kept.
+    pub(crate) ends: PathBuf,
     pub(crate) partitions: u32,
     pub(crate) retention: Duration,
     pub(crate) limit_bytes: u64,
@@ -47,7 +52,7 @@ struct End {
 #[derive(Debug)]
 pub(crate) struct Running {
     journal: Journal,
-    committer: thread::JoinHandle<()>,
+    committer: Option<thread::JoinHandle<()>>,
     indexer: JoinHandle<()>,
 }
 
@@ -58,6 +63,8 @@ pub(crate) enum EventsError {
     Open(#[from] OpenError),
     #[error(transparent)]
     Read(#[from] ReadError),
+    #[error(transparent)]
+    Ends(#[from] FolderError),
     #[error("cannot start the thread that writes events: {0}")]
     Thread(std::io::Error),
 }
@@ -70,8 +77,8 @@ impl EventStore {
         journal_options.limit_bytes = options.limit_bytes;
         journal_options.segment_bytes = options.segment_bytes;
         journal_options.commit_delay = options.commit_delay;
-        let (journal, committer) = Journal::open(journal_options, Arc::new(RealFiles::default()))?;
-        let index = Arc::new(Index::new(options.partitions));
+        let (journal, committer) = Journal::open(journal_options, Arc::new(RealFiles))?;
+        let index = Arc::new(Index::open(options.partitions, &options.ends)?);
         let mut reader = journal.reader(journal.oldest());
         let end = journal.durable();
         while reader.position() < end {
@@ -86,18 +93,29 @@ impl EventStore {
             .name("local-hub-events".to_owned())
             .spawn(move || committer.run())
             .map_err(EventsError::Thread)?;
+        index.save(&options.ends)?;
+        let pin = journal.pin("ends", reader.position());
         let ends = (0..options.partitions)
             .map(|number| {
-                let info = index.info(number);
+                let last = index.info(number).map(|info| info.last);
                 End {
-                    next_sequence: info.map_or(0, |info| info.last_sequence + 1),
-                    last_enqueued_at: info.map_or_else(Timestamp::default, |info| info.last_enqueued_at),
+                    next_sequence: last.map_or(0, |last| last.sequence + 1),
+                    last_enqueued_at: last.map_or_else(Timestamp::default, |last| last.enqueued_at),
                 }
             })
             .collect();
         let (indexed_up_to, indexed) = watch::channel(reader.position());
-        let indexer = tokio::spawn(keep_indexed(journal.clone(), reader, index.clone(), indexed_up_to));
-        let running = Running { journal: journal.clone(), committer, indexer };
+        let indexer = Indexer {
+            journal: journal.clone(),
+            reader,
+            index: index.clone(),
+            indexed: indexed_up_to,
+            ends: options.ends,
+            save_bytes: (options.limit_bytes / 16).clamp(1 << 16, 16 << 20),
+            pin,
+        };
+        let running =
+            Running { journal: journal.clone(), committer: Some(committer), indexer: tokio::spawn(indexer.run()) };
         Ok((Self { journal, index, indexed, ends: Mutex::new(ends), clock: options.clock }, running))
     }
 
@@ -165,51 +183,24 @@ impl EventStore {
 
 impl Running {
     /// Commits what was appended, and ends. The store takes no more events.
-    pub(crate) async fn stop(self) {
+    pub(crate) async fn stop(mut self) {
         self.journal.close();
-        let joined = tokio::task::spawn_blocking(move || self.committer.join()).await;
-        if !matches!(joined, Ok(Ok(()))) {
+        if let Some(committer) = self.committer.take()
+            && !matches!(tokio::task::spawn_blocking(move || committer.join()).await, Ok(Ok(())))
+        {
             tracing::error!("the thread that writes events has failed");
         }
+        // It ends with the journal.
+        if let Err(error) = (&mut self.indexer).await {
+            tracing::error!(%error, "the task that indexes events has failed");
+        }
+    }
+}
+
+impl Drop for Running {
+    /// A hub that is dropped without a stop leaves no thread behind, and its folder free.
+    fn drop(&mut self) {
+        self.journal.close();
         self.indexer.abort();
-        let _ = self.indexer.await;
     }
-}
-
-/// Follows the journal and keeps the index true; ends with the journal.
-async fn keep_indexed(journal: Journal, mut reader: Reader, index: Arc<Index>, indexed: watch::Sender<Offset>) {
-    let mut oldest = journal.oldest();
-    loop {
-        match reader.next().await {
-            Ok(Chunk::Records(records)) => index.add(&records),
-            Ok(Chunk::Gap { from, to }) => tracing::warn!(%from, %to, "events were lost from the journal"),
-            Err(ReadError::Closed) => break,
-            Err(error) => {
-                tracing::error!(%error, "events cannot be read back");
-                break;
-            }
-        }
-        indexed.send_replace(reader.position());
-        if journal.oldest() > oldest {
-            oldest = journal.oldest();
-            let firsts = first_sequences(&journal, oldest, reader.position(), &index).await;
-            index.forget(oldest, &firsts);
-        }
-    }
-}
-
-/// The number of each partition's first event at or after `oldest`, looked for up to `end`.
-async fn first_sequences(journal: &Journal, oldest: Offset, end: Offset, index: &Index) -> Vec<Option<i64>> {
-    let count = (0..).take_while(|number| index.info(*number).is_some()).count();
-    let mut firsts = vec![None; count];
-    let mut reader = journal.reader(oldest);
-    while reader.position() < end && firsts.iter().any(Option::is_none) {
-        let Ok(Chunk::Records(records)) = reader.next().await else { continue };
-        for (number, sequence) in records.iter().filter_map(StoredEvent::place) {
-            if let Some(first @ None) = firsts.get_mut(number as usize) {
-                *first = Some(sequence);
-            }
-        }
-    }
-    firsts
 }

@@ -162,9 +162,9 @@ impl StoredEvent {
         }
         let delivery_annotations = runtime.map(|info| {
             vec![
-                (Symbol::from_static("last_enqueued_sequence_number"), Value::Long(info.last_sequence)),
-                (Symbol::from_static("last_enqueued_offset"), text(&info.last_offset_text())),
-                (Symbol::from_static("last_enqueued_time_utc"), Value::Timestamp(info.last_enqueued_at.as_millis())),
+                (Symbol::from_static("last_enqueued_sequence_number"), Value::Long(info.last.sequence)),
+                (Symbol::from_static("last_enqueued_offset"), text(&info.last.offset_text())),
+                (Symbol::from_static("last_enqueued_time_utc"), Value::Timestamp(info.last.enqueued_at.as_millis())),
                 (Symbol::from_static("runtime_info_retrieval_time_utc"), Value::Timestamp(now.as_millis())),
             ]
         });

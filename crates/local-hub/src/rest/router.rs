@@ -3,18 +3,21 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request};
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::header::DATE;
+use axum::middleware;
+use axum::response::Response;
 use axum::routing::get;
 
 use super::error::RestError;
 use super::{bulk, devices, query, statistics};
-use crate::state::State;
+use crate::state::State as Hub;
 
 /// A bulk call carries 100 identities; with long ids, keys and reasons they stay well below.
 const MAX_BODY: usize = 1 << 20;
 
 /// All requests of the hub's HTTPS endpoint.
-pub(crate) fn router(state: Arc<State>) -> Router {
+pub(crate) fn router(state: Arc<Hub>) -> Router {
     let collection = get(devices::list).post(bulk::post);
     // A POST below /devices is the query; the other verbs mean a device, which may well be called "query".
     let one = get(devices::get).put(devices::put).delete(devices::delete).post(query::post);
@@ -28,7 +31,17 @@ pub(crate) fn router(state: Arc<State>) -> Router {
         .fallback(unknown)
         .method_not_allowed_fallback(unknown)
         .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(middleware::map_response_with_state(state.clone(), dated))
         .with_state(state)
+}
+
+/// Says what time the hub takes it to be: a client whose token is refused finds out by it that its own clock is off.
+async fn dated<B>(State(hub): State<Arc<Hub>>, mut response: Response<B>) -> Response<B> {
+    let now = jiff::Timestamp::from_millisecond(hub.clock.now().as_millis()).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    if let Ok(date) = now.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string().parse() {
+        response.headers_mut().insert(DATE, date);
+    }
+    response
 }
 
 async fn unknown(request: Request) -> RestError {

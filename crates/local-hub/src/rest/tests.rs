@@ -156,6 +156,20 @@ async fn a_request_without_a_good_token_is_refused() {
 }
 
 #[tokio::test]
+async fn every_answer_tells_the_hubs_time() {
+    let kit = Kit::start().await;
+    let date = |headers: &HeaderMap| {
+        let text = headers["date"].to_str().unwrap().replace("GMT", "+0000");
+        jiff::fmt::rfc2822::parse(&text).unwrap().timestamp().as_millisecond()
+    };
+    let (_, headers, _) = kit.rest_as("", "GET", "/devices", &[], None).await;
+    assert!((date(&headers) - hubward_model::Timestamp::now().as_millis()).abs() < 60_000);
+    kit.hub.clock().advance(std::time::Duration::from_secs(600));
+    let (_, headers, _) = kit.rest("GET", "/devices", &[], None).await;
+    assert!((date(&headers) - hubward_model::Timestamp::now().as_millis() - 600_000).abs() < 60_000);
+}
+
+#[tokio::test]
 async fn a_request_needs_an_api_version() {
     let kit = Kit::start().await;
     refused(&kit.rest("GET", "/devices?top=1", &[], None).await, 400, "InvalidProtocolVersion");

@@ -91,13 +91,6 @@ impl Peer {
         }
     }
 
-    /// Writes what is to be written, without waiting for anything.
-    pub(crate) async fn flush(&mut self) {
-        let mut output = std::mem::take(self.connection.output());
-        self.stream.write_all_buf(&mut output).await.unwrap();
-        self.stream.flush().await.unwrap();
-    }
-
     async fn attach(&mut self, request: AttachRequest) -> Asked {
         let link = self.connection.attach(self.session, request).unwrap();
         match self.until(|event| matches!(event, Event::Attached { link: l, .. } | Event::Detached { link: l, .. } if *l == link)).await

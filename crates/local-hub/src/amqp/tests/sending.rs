@@ -292,6 +292,33 @@ async fn a_full_journal_holds_the_sender_and_loses_nothing() {
 }
 
 #[tokio::test]
+async fn a_partition_counts_on_after_all_its_events_have_gone() {
+    let kit = Kit::with(|options| options.limit_bytes = 8 << 20).await;
+    let others = (0..).map(|number| format!("d{number}"));
+    let partition = |id: &str| crate::events::partition_of(id, 4);
+    let busy = others.into_iter().find(|id| partition(id) != partition("quiet")).unwrap();
+    kit.devices(&["quiet", &busy]).await;
+    let (mut peer, link) = attached(&kit, "quiet").await;
+    peer.send(link, &message("first", b"x"));
+    assert_eq!(peer.outcome(link).await, Outcome::Accepted);
+    let (mut peer, link) = attached(&kit, &busy).await;
+    // Twice what the journal may hold.
+    for number in 0..64 {
+        peer.send(link, &message(&number.to_string(), &vec![7; 250_000]));
+        assert_eq!(peer.outcome(link).await, Outcome::Accepted);
+    }
+    let kit = kit.restart().await;
+    assert!(kit.hub.events().await.unwrap().iter().all(|event| event.device_id == busy));
+    let info = kit.state().events.info(partition("quiet")).await.unwrap();
+    assert!(info.is_empty());
+    assert_eq!((info.begin_sequence, info.last.sequence), (1, 0));
+    let (mut peer, link) = attached(&kit, "quiet").await;
+    peer.send(link, &message("second", b"x"));
+    assert_eq!(peer.outcome(link).await, Outcome::Accepted);
+    assert_eq!(kit.hub.events().await.unwrap().last().unwrap().sequence_number, 1);
+}
+
+#[tokio::test]
 async fn a_stop_answers_what_was_sent_and_then_closes() {
     let kit = Kit::with(|options| options.commit_delay = Some(Duration::from_millis(100))).await;
     kit.devices(&["d1"]).await;

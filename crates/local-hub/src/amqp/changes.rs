@@ -1,0 +1,110 @@
+//! Links that end because what they stand on has changed: a token expired, an identity changed, somebody took over.
+
+use std::sync::Arc;
+
+use hubward_amqp::performative::{Error, condition};
+use hubward_model::Timestamp;
+
+use super::served::{Link, Served};
+use super::telemetry::Telemetry;
+use crate::access::Denied;
+use crate::presence::Notice;
+
+impl Served {
+    /// Somebody else changed what this connection stands on.
+    pub(super) fn on_notice(&mut self, notice: Notice) {
+        match notice {
+            Notice::Stolen(device) => {
+                let error = || Error::new(condition::LINK_STOLEN, "another connection has taken the device over");
+                self.detach_device(&device, error);
+            }
+            Notice::Changed(device) => self.recheck(&device),
+            Notice::Evicted(id) => {
+                let link = self.links.iter().find_map(|(link, kind)| match kind {
+                    Link::Reading(reading) if reading.id == id => Some(*link),
+                    _ => None,
+                });
+                if let Some(link) = link {
+                    let text = "a receiver with an epoch has taken the partition over";
+                    self.connection.detach(link, Some(Error::new(condition::LINK_STOLEN, text)));
+                    self.forget(link);
+                }
+            }
+        }
+    }
+
+    /// Detaches the links of a device that may no longer have them: deleted, disabled, made anew, other keys.
+    ///
+    /// UNCONFIRMED (reference, 10): whether and how the service ends them at once.
+    fn recheck(&mut self, device: &Arc<str>) {
+        let served = self.links.values().find_map(|link| match link {
+            Link::Telemetry(telemetry) if telemetry.device_id == *device => Some(telemetry.generation_id.clone()),
+            _ => None,
+        });
+        let Some(generation_id) = served else { return };
+        let identity = self.state.identities.get(device);
+        let path = Telemetry::path(device);
+        let now = self.state.clock.now();
+        let error = match &identity {
+            None => Error::new(condition::NOT_FOUND, Denied::UnknownDevice(device.to_string()).to_string()),
+            Some(identity) if !identity.is_enabled() => {
+                Error::new(condition::NOT_FOUND, Denied::Disabled(device.to_string()).to_string())
+            }
+            Some(identity)
+                if identity.generation_id == generation_id && self.tokens.of_device(identity, &path, now).is_some() =>
+            {
+                return;
+            }
+            Some(_) => Error::new(condition::UNAUTHORIZED_ACCESS, "the device's keys were changed"),
+        };
+        self.detach_device(device, || error.clone());
+    }
+
+    fn detach_device(&mut self, device: &Arc<str>, error: impl Fn() -> Error) {
+        let of_device = |kind: &Link| matches!(kind, Link::Telemetry(telemetry) if telemetry.device_id == *device);
+        let links: Vec<_> = self.links.iter().filter(|(_, kind)| of_device(kind)).map(|(link, _)| *link).collect();
+        for link in links {
+            let error = error();
+            tracing::info!(device = &**device, %error, "amqp: device detached");
+            self.connection.detach(link, Some(error));
+            self.forget(link);
+        }
+    }
+
+    /// When the next token expires.
+    pub(super) fn next_expiry(&self) -> Option<Timestamp> {
+        self.tokens.next_expiry()
+    }
+
+    /// Ends what stands on tokens that have expired.
+    pub(super) fn expire(&mut self) {
+        let now = self.state.clock.now();
+        if self.tokens.next_expiry().is_none_or(|expiry| now < expiry) {
+            return;
+        }
+        if self.session_token.as_ref().is_some_and(|token| token.has_expired(now)) {
+            // With SASL PLAIN the whole connection drops (reference, 1.4).
+            self.close(Error::new(condition::UNAUTHORIZED_ACCESS, "Token Invalid."));
+        }
+        let mut expired = Vec::new();
+        for (link, kind) in &self.links {
+            let holds = match kind {
+                Link::Requests(_) | Link::Answers => true,
+                Link::Telemetry(telemetry) => self.state.identities.get(&telemetry.device_id).is_none_or(|identity| {
+                    self.tokens.of_device(&identity, &Telemetry::path(&identity.device_id), now).is_some()
+                }),
+                Link::Reading(reading) => self.may_read_partition(&reading.group, &reading.partition.to_string()),
+            };
+            if !holds {
+                expired.push(*link);
+            }
+        }
+        for link in expired {
+            // UNCONFIRMED (reference, 3.7): that the connection stays for the others; the text was seen.
+            tracing::info!(connection = %self.id, "amqp: a token expired, its link is detached");
+            self.connection.detach(link, Some(Error::new(condition::UNAUTHORIZED_ACCESS, "Token Invalid.")));
+            self.forget(link);
+        }
+        self.tokens.passed(now);
+    }
+}
