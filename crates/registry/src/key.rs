@@ -48,6 +48,12 @@ pub enum KeyError {
         /// The environment, or the file.
         origin: String,
     },
+    /// It would go wherever the data goes, and so protect nothing.
+    #[error("the key file {} lies in the data folder", file.display())]
+    Inside {
+        /// The file.
+        file: PathBuf,
+    },
     /// The file cannot be read or written.
     #[error("cannot {action} the key file {}", file.display())]
     File {
@@ -68,6 +74,11 @@ impl KeyError {
             Self::Malformed { .. } => {
                 Problem::new("bad_master_key", self.to_string(), "make one with: openssl rand -base64 32")
             }
+            Self::Inside { .. } => Problem::new(
+                "key_file_inside",
+                self.to_string(),
+                "name a place beside the data folder with --key-file: a copy of the folder must open nothing",
+            ),
             Self::File { source, .. } => Problem::new(
                 "key_file",
                 format!("{self}: {source}"),
@@ -126,6 +137,17 @@ impl MasterKeys {
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(source_) => Err(KeyError::File { action: "read", file: source.file.clone(), source: source_ }),
+        }
+    }
+
+    /// Refuses a key file that lies in the folder of `database`, or in one inside it.
+    pub(crate) fn check_place(source: &KeySource, database: &Path) -> Result<(), KeyError> {
+        let real = |path: &Path| path.parent().and_then(|folder| fs::canonicalize(folder).ok());
+        match (real(&source.file), real(database)) {
+            (Some(keys), Some(data)) if source.text.is_none() && keys.starts_with(&data) => {
+                Err(KeyError::Inside { file: source.file.clone() })
+            }
+            _ => Ok(()),
         }
     }
 

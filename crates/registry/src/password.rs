@@ -1,6 +1,6 @@
 //! Passwords that people made: argon2id, off the runtime's threads, few at once.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, OnceLock};
 
 use argon2::Argon2;
 use argon2::password_hash::phc::PasswordHash;
@@ -12,11 +12,15 @@ use tokio::sync::Semaphore;
 const AT_ONCE: usize = 2;
 
 /// Limits how many are worked on at once.
-pub(crate) struct Passwords(Semaphore);
+pub(crate) struct Passwords {
+    permits: Semaphore,
+    /// What the password of an unknown name is compared with.
+    nobodys: Arc<OnceLock<String>>,
+}
 
 impl Default for Passwords {
     fn default() -> Self {
-        Self(Semaphore::new(AT_ONCE))
+        Self { permits: Semaphore::new(AT_ONCE), nobodys: Arc::default() }
     }
 }
 
@@ -29,30 +33,29 @@ impl Passwords {
 
     /// Whether `password` is the one `phc` was made of. Without one it takes as long, and answers no.
     pub(crate) async fn verify(&self, password: &SecretString, phc: Option<String>) -> bool {
-        let password = password.clone();
+        let (password, nobodys) = (password.clone(), Arc::clone(&self.nobodys));
         self.work(move || {
-            let known = phc.is_some();
-            let phc = phc.unwrap_or_else(|| NOBODYS.clone());
-            let verified = PasswordHash::new(&phc).is_ok_and(|hash| {
-                Argon2::default().verify_password(password.expose_secret().as_bytes(), &hash).is_ok()
-            });
-            verified && known
+            let stored = match &phc {
+                Some(phc) => phc,
+                None => nobodys.get_or_init(|| hash(&crate::random::secret(""))),
+            };
+            let password = password.expose_secret().as_bytes();
+            let right = PasswordHash::new(stored)
+                .is_ok_and(|stored| Argon2::default().verify_password(password, &stored).is_ok());
+            right && phc.is_some()
         })
         .await
     }
 
     async fn work<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
         // The semaphore is never closed, and a permit that could not be had would only mean more at once.
-        let _permit = self.0.acquire().await;
+        let _permit = self.permits.acquire().await;
         match tokio::task::spawn_blocking(work).await {
             Ok(result) => result,
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         }
     }
 }
-
-/// What an unknown name's password is compared with.
-static NOBODYS: LazyLock<String> = LazyLock::new(|| hash(&crate::random::secret("")));
 
 fn hash(password: &SecretString) -> String {
     let hash = Argon2::default().hash_password(password.expose_secret().as_bytes());

@@ -72,10 +72,11 @@ impl Registry {
     ///
     /// # Errors
     /// When secrets in it are sealed under a master key that `keys` does not give: it names the key that is needed, and
-    /// makes none. When a newer Hubward wrote it. When it cannot be read or written.
+    /// makes none. When the key file lies with the data. When a newer Hubward wrote it. When it cannot be read or written.
     pub async fn open(path: &Path, keys: KeySource) -> Result<Self, OpenError> {
         let storage = |source| OpenError::Storage { database: path.to_owned(), source };
         create_private(path).map_err(|error| storage(error.into()))?;
+        MasterKeys::check_place(&keys, path)?;
         let mut writer = SqliteConnection::connect_with(&options(path)).await.map_err(|error| storage(error.into()))?;
         migrate(&mut writer, path).await?;
         let opened = open_keys(&mut writer, path, &keys).await?;

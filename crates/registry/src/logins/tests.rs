@@ -135,3 +135,18 @@ async fn logins_are_the_same_after_a_restart() {
     assert_eq!(login(&registry, token, None, &pycom.secret).await, Some(pycom.value.id));
     assert_eq!(registry.verify_api_token(&app.secret), Some(app.value));
 }
+
+#[tokio::test]
+async fn a_change_that_was_never_told_is_found_by_the_next_login_whatever_came_between() {
+    let (registry, _folder) = registry().await;
+    let board = add(&registry, "board", DeviceKind::Mqtt, None).await;
+    // Committed, and then whoever was to tell the logins was dropped.
+    let sql = "UPDATE devices SET removing = TRUE WHERE id = $1";
+    let update = sqlx::query(sql).bind(board.value.id.as_str());
+    update.execute(&mut *registry.writer().await.connection).await.unwrap();
+    let _never_told = registry.inner.logins.change();
+    let other = add(&registry, "other", DeviceKind::Mqtt, None).await;
+    assert_eq!(login(&registry, "c", Some(board.value.id.as_str()), &board.secret).await, None);
+    let other_id = other.value.id;
+    assert_eq!(login(&registry, "c", Some(other_id.as_str()), &other.secret).await, Some(other_id));
+}

@@ -11,7 +11,8 @@ fn what_is_sealed_opens_to_the_same_text_and_never_shows_it() {
     let sealer = sealer();
     for secret in ["", "a", "HostName=h;SharedAccessKey=ÄÖ=="] {
         let sealed = sealer.seal(HERE, &SecretString::from(secret));
-        assert!(secret.is_empty() || !sealed.windows(secret.len()).any(|w| w == secret.as_bytes()));
+        // A single letter may be among the random bytes.
+        assert!(secret.len() < 8 || !sealed.windows(secret.len()).any(|w| w == secret.as_bytes()));
         assert_eq!(sealer.open(HERE, &sealed).unwrap().expose_secret(), secret);
     }
 }

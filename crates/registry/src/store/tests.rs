@@ -111,6 +111,19 @@ async fn a_key_from_the_environment_wins_and_no_file_is_made() {
 }
 
 #[tokio::test]
+async fn a_key_file_with_the_data_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    for file in [data.join("hubward.key"), data.join("../data/keys/../hubward.key")] {
+        let keys = KeySource { text: None, file: file.clone() };
+        fs::create_dir_all(data.join("keys")).unwrap();
+        let error = Registry::open(&data.join("registry.db"), keys).await.unwrap_err();
+        assert_eq!(error.problem().code, "key_file_inside");
+        assert!(!file.exists());
+    }
+}
+
+#[tokio::test]
 async fn a_start_killed_before_its_first_key_is_stored_begins_again() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("data").join("registry.db");
@@ -239,7 +252,6 @@ async fn what_a_method_promised_is_there_after_a_kill_right_behind_it() {
 #[tokio::test]
 async fn a_change_dropped_half_way_is_done_or_not_done_but_never_half() {
     let (registry, _folder) = registry().await;
-    let mut done = 0;
     for polls in 0..60 {
         let mut change = Box::pin(registry.add_device(NewDevice::new(name(&format!("d{polls}")), DeviceKind::Mqtt)));
         for _ in 0..polls {
@@ -258,7 +270,6 @@ async fn a_change_dropped_half_way_is_done_or_not_done_but_never_half() {
         assert!(registry.verify_login(&attempt).await.is_err());
         let devices = registry.devices().await.unwrap();
         assert!(devices.iter().all(|device| registry.device_name(&device.id).is_some()));
-        done = devices.len();
     }
-    assert!(done > 0, "given enough time it is done");
+    device(&registry, "the next").await;
 }
