@@ -1,7 +1,7 @@
 //! Who may connect, judged from memory.
 //!
 //! The registry keeps every device's credential and every API token here, so a thousand devices that connect at once
-//! ask no database. A write tells it before its commit that a change is on the way ([`Logins::change`]) and after it
+//! ask no database. A write tells it before its commit that a change is on the way (`Logins::change`) and after it
 //! what changed; if the second part never comes (the caller was dropped half way), the next login loads everything
 //! again. So a credential that was taken back is never honoured.
 

@@ -4,7 +4,7 @@
 //! [`Command`] is what a server may send them. Signals, the frames that a user's program means as data, have a short
 //! way of their own ([`is_signal`], [`signal`]), cheap enough for every PUBLISH.
 //!
-//! In reading order: [`frame`], [`signals`], [`info`], [`files`], [`command`], then [`json`] and [`describe`].
+//! In reading order: [`frame`], [`signals`], [`info`], [`files`], [`command`], then [`json`] and [`mod@describe`].
 
 pub mod command;
 pub mod describe;
