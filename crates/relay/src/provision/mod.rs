@@ -28,6 +28,8 @@ mod naming;
 mod pending;
 mod remove;
 pub mod request;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 use std::fmt;

@@ -1,0 +1,318 @@
+//! The lanes of one integration and the readers that deal to them.
+
+use std::collections::{HashMap, VecDeque};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::select_all;
+use hubward_journal::{Chunk, ReadError};
+use hubward_model::{DeviceId, Offset, Record};
+use tokio::task::{AbortHandle, JoinError, JoinSet};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
+use tracing::error;
+
+use super::census::Tally;
+use super::save::Done;
+use super::scan::Scan;
+use crate::lane::{self, Lane};
+use crate::records::{Needed, Reads, Records};
+use crate::shared::Shared;
+
+/// How often lanes are looked at that are stuck, and numbers are told to metrics.
+const LOOK_AROUND: Duration = Duration::from_secs(1);
+
+/// The lanes of one integration and the readers that deal to them.
+pub(super) struct Run {
+    pub(super) shared: Arc<Shared>,
+    pub(super) records: Records,
+    /// Its lanes stand still: nothing is dealt, everything is counted.
+    pub(super) paused: bool,
+    pub(super) members: HashMap<DeviceId, Member>,
+    pub(super) tasks: JoinSet<DeviceId>,
+    /// Lanes that were told to stop, until they have.
+    pub(super) leaving: HashMap<DeviceId, (Member, Instant)>,
+    /// Lanes that have left, until where they stood is saved.
+    pub(super) departed: HashMap<DeviceId, hubward_registry::Lane>,
+    /// A device came back while its old lane was leaving.
+    pub(super) plan_again: bool,
+
+    pub(super) main: Reads,
+    /// What the main reader got and has not dealt in full.
+    pub(super) pending: Option<(Arc<[Record]>, usize)>,
+    /// Everything before it was dealt to the attached lanes.
+    pub(super) head: Offset,
+    /// Everything before it is counted into the backlogs.
+    pub(super) counted_to: Offset,
+    pub(super) census: Option<Reads>,
+    pub(super) tallies: VecDeque<Tally>,
+    pub(super) scans: Vec<Scan>,
+    pub(super) scans_begun: u64,
+    /// Lanes that want a catch-up reader, in the order they asked.
+    pub(super) hungry: VecDeque<DeviceId>,
+
+    pub(super) low_water: Offset,
+    pub(super) saved_low_water: Offset,
+    pub(super) saved_at: Instant,
+    pub(super) saving: Option<Pin<Box<dyn Future<Output = Done> + Send>>>,
+    /// The first offset a binding without lane will need.
+    pub(super) needed_by_others: Option<Offset>,
+
+    tick: Interval,
+    looked_around: Instant,
+    pub(super) accepted_before: u64,
+}
+
+/// A lane and what is saved for it.
+pub(super) struct Member {
+    pub(super) lane: Arc<Lane>,
+    pub(super) saved: hubward_registry::Lane,
+    pub(super) task: Option<AbortHandle>,
+}
+
+/// What can happen to a run.
+pub(super) enum Event {
+    LaneEnded(Result<DeviceId, JoinError>),
+    Hungry,
+    Room,
+    Main(Result<Chunk, ReadError>),
+    Scan(usize, Result<Chunk, ReadError>),
+    Census(Result<Chunk, ReadError>),
+    Tally(Result<Chunk, ReadError>),
+    Saved(Done),
+    Tick,
+}
+
+impl Run {
+    pub(super) fn new(shared: Arc<Shared>, records: Records, low_water: Offset, paused: bool) -> Self {
+        let mut tick = interval(shared.options.save_every);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let now = Instant::now();
+        Self {
+            main: records.reads(low_water),
+            shared,
+            records,
+            paused,
+            members: HashMap::new(),
+            tasks: JoinSet::new(),
+            leaving: HashMap::new(),
+            departed: HashMap::new(),
+            plan_again: false,
+            pending: None,
+            head: low_water,
+            counted_to: low_water,
+            census: None,
+            tallies: VecDeque::new(),
+            scans: Vec::new(),
+            scans_begun: 0,
+            hungry: VecDeque::new(),
+            low_water,
+            saved_low_water: low_water,
+            saved_at: now,
+            saving: None,
+            needed_by_others: None,
+            tick,
+            looked_around: now,
+            accepted_before: 0,
+        }
+    }
+
+    /// Whether nothing may be dealt: paused, or the hub as a whole takes nothing.
+    pub(super) fn stands_still(&self) -> bool {
+        self.paused || self.shared.terms().session.takes_nothing()
+    }
+
+    /// Whether all lanes that were told to stop have stopped, and where they stood is saved.
+    pub(super) fn has_settled_down(&self) -> bool {
+        self.leaving.is_empty() && self.departed.is_empty()
+    }
+
+    /// Waits for the next thing to happen. May be given up at any time.
+    pub(super) async fn next(&mut self) -> Event {
+        let still = self.stands_still();
+        let budget = &self.shared.hub.budget;
+        let full = !still && self.pending.is_some();
+        let main = !still && self.pending.is_none();
+        // While the main reader stands still the backlog is counted by another.
+        let counts = still || full;
+        let scans = !still && !budget.is_scarce();
+        tokio::select! {
+            Some(ended) = self.tasks.join_next() => Event::LaneEnded(ended),
+            () = self.shared.hungry.news() => Event::Hungry,
+            () = budget.room(), if full => Event::Room,
+            chunk = self.main.next(), if main => Event::Main(chunk),
+            (which, chunk) = scan_next(&mut self.scans), if scans && !self.scans.is_empty() => Event::Scan(which, chunk),
+            chunk = census_next(&mut self.census), if counts && self.census.is_some() => Event::Census(chunk),
+            chunk = tally_next(&mut self.tallies), if !self.tallies.is_empty() => Event::Tally(chunk),
+            done = saved(&mut self.saving), if self.saving.is_some() => Event::Saved(done),
+            _ = self.tick.tick() => Event::Tick,
+        }
+    }
+
+    /// Does what is to be done about it. Waits for nothing.
+    pub(super) fn handle(&mut self, event: Event, needed: Option<&Needed>) {
+        match event {
+            Event::LaneEnded(ended) => self.lane_ended(ended),
+            Event::Hungry => {
+                self.hungry.extend(self.shared.hungry.take());
+                self.begin_scans();
+            }
+            Event::Room => self.deal(),
+            Event::Main(Ok(Chunk::Records(records))) => {
+                self.pending = Some((records, 0));
+                self.deal();
+            }
+            Event::Main(Ok(Chunk::Gap { from, to })) => {
+                self.gap(from, to);
+                self.advance(to);
+            }
+            Event::Scan(which, Ok(chunk)) => self.scanned(which, chunk),
+            Event::Census(Ok(chunk)) => self.counted(chunk),
+            Event::Tally(Ok(chunk)) => self.tallied(chunk),
+            Event::Main(Err(failure))
+            | Event::Scan(_, Err(failure))
+            | Event::Census(Err(failure))
+            | Event::Tally(Err(failure)) => self.failed_to_read(&failure),
+            Event::Saved(done) => self.saved(done, needed),
+            Event::Tick => self.ticked(),
+        }
+    }
+
+    fn ticked(&mut self) {
+        let late: Vec<_> =
+            self.leaving.values().filter(|(_, until)| *until <= Instant::now()).map(|(m, _)| m.task.clone()).collect();
+        late.iter().flatten().for_each(AbortHandle::abort);
+        if !self.stands_still() {
+            self.deal();
+            self.begin_scans();
+        }
+        self.keep_census();
+        if self.looked_around.elapsed() >= LOOK_AROUND {
+            self.looked_around = Instant::now();
+            self.shed_stuck_lanes();
+            self.tell_metrics();
+            self.restart_ended_lanes();
+        }
+        self.save_if_due();
+    }
+
+    /// Starts the task of a lane.
+    pub(super) fn start(tasks: &mut JoinSet<DeviceId>, member: &mut Member) {
+        let lane = Arc::clone(&member.lane);
+        let task = async move {
+            let device = lane.device.clone();
+            lane::run(lane).await;
+            device
+        };
+        member.task = Some(tasks.spawn(task));
+    }
+
+    fn lane_ended(&mut self, ended: Result<DeviceId, JoinError>) {
+        let device = match ended {
+            Ok(device) => Some(device),
+            Err(failure) => {
+                let of = |member: &Member| member.task.as_ref().is_some_and(|task| task.id() == failure.id());
+                if failure.is_panic() {
+                    error!(integration = %self.shared.integration, %failure, "a lane's task failed");
+                }
+                let leaving = self.leaving.iter().find(|(_, (member, _))| of(member)).map(|(device, _)| device);
+                leaving.or_else(|| self.members.iter().find(|(_, m)| of(m)).map(|(device, _)| device)).cloned()
+            }
+        };
+        let Some(device) = device else { return };
+        if let Some((member, _)) = self.leaving.remove(&device) {
+            member.lane.leave();
+            let standing = member.lane.standing(self.head);
+            let left = hubward_registry::Lane { settled: Some(standing.position), delivered: standing.delivered };
+            self.departed.insert(device, left);
+            self.shared.note_change();
+            self.save_if_due();
+        } else if let Some(member) = self.members.get_mut(&device) {
+            // It was not told to: it gives back what it held, and is started again in a moment.
+            member.task = None;
+            member.lane.leave();
+        }
+    }
+
+    fn restart_ended_lanes(&mut self) {
+        if self.paused {
+            return;
+        }
+        for member in self.members.values_mut().filter(|member| member.task.is_none()) {
+            Self::start(&mut self.tasks, member);
+        }
+    }
+
+    fn shed_stuck_lanes(&mut self) {
+        let accepted = self.shared.hub.accepted();
+        let delivers = accepted != self.accepted_before;
+        self.accepted_before = accepted;
+        if !delivers || self.stands_still() {
+            // All are stuck together: to read everything again later would help nobody.
+            return;
+        }
+        let limit = self.shared.options.timing.stuck;
+        for member in self.members.values() {
+            member.lane.shed_if_stuck(limit);
+        }
+    }
+
+    fn tell_metrics(&self) {
+        let mut backlog = 0;
+        let mut by_state = HashMap::new();
+        for member in self.members.values() {
+            let shown = member.lane.shown();
+            backlog += shown.backlog;
+            *by_state.entry(shown.state).or_insert(0u32) += 1;
+        }
+        let label = || self.shared.integration.as_str().to_owned();
+        #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+        metrics::gauge!("hubward_backlog", "integration" => label()).set(backlog as f64);
+        for state in hubward_model::BindingState::ALL {
+            let lanes = by_state.get(state).copied().unwrap_or(0);
+            metrics::gauge!("hubward_lanes", "integration" => label(), "state" => state.as_str()).set(lanes);
+        }
+        let session = &self.shared.terms().session;
+        let away = f64::from(u8::from(session.presence.is_away()));
+        metrics::gauge!("hubward_hub_away", "host" => session.hub.host.clone()).set(away);
+    }
+
+    fn failed_to_read(&self, failure: &ReadError) {
+        error!(integration = %self.shared.integration, error = %failure, "the journal cannot be read");
+    }
+
+    /// Records are missing from the journal; nothing else may be skipped without a word either.
+    pub(super) fn gap(&self, from: Offset, to: Offset) {
+        error!(integration = %self.shared.integration, %from, %to, "records are missing from the journal: skipped");
+        let label = self.shared.integration.as_str().to_owned();
+        metrics::counter!("hubward_gaps_total", "integration" => label).increment(1);
+    }
+}
+
+async fn scan_next(scans: &mut [Scan]) -> (usize, Result<Chunk, ReadError>) {
+    let reads = scans.iter_mut().map(|scan| Box::pin(scan.reads.next()));
+    let (chunk, which, _) = select_all(reads).await;
+    (which, chunk)
+}
+
+async fn census_next(census: &mut Option<Reads>) -> Result<Chunk, ReadError> {
+    match census {
+        Some(reads) => reads.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn tally_next(tallies: &mut VecDeque<Tally>) -> Result<Chunk, ReadError> {
+    match tallies.front_mut() {
+        Some(tally) => tally.reads.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn saved(saving: &mut Option<Pin<Box<dyn Future<Output = Done> + Send>>>) -> Done {
+    match saving {
+        Some(saving) => saving.await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,150 @@
+//! How far the lanes came: one low-water offset for all, and entries for those it cannot speak for.
+//!
+//! A lane needs an entry when it is behind the low-water offset (detached, it goes on at its entry), or when it settled
+//! signals beyond it (they are not sent again after a restart). The low-water offset never falls; it rises to the lowest
+//! place of the attached lanes that keep up with it.
+
+use std::time::Duration;
+
+use hubward_model::{DeviceId, Offset};
+use hubward_registry::{Error, ProgressUpdate, Saved};
+use tokio::time::Instant;
+use tracing::{error, warn};
+
+use super::run::{Member, Run};
+use crate::lane::Standing;
+use crate::records::Needed;
+
+/// So long a low-water offset that rose only because other integrations' records passed may wait to be saved.
+const IDLE: Duration = Duration::from_secs(5);
+
+/// What a save did.
+pub(super) struct Done {
+    update: ProgressUpdate,
+    needed_from: Offset,
+    outcome: Result<Saved, Error>,
+}
+
+impl Run {
+    /// Begins to save if there is something to save and nothing is being saved.
+    pub(super) fn save_if_due(&mut self) {
+        if self.saving.is_some() {
+            return;
+        }
+        let idle = self.head > self.saved_low_water && self.saved_at.elapsed() >= IDLE;
+        if self.shared.take_change() || idle || !self.departed.is_empty() {
+            let (update, needed_from) = self.update();
+            let ledger = self.shared.ledger.clone();
+            self.saving = Some(Box::pin(async move {
+                let outcome = ledger.save_progress(update.clone()).await;
+                Done { update, needed_from, outcome }
+            }));
+        }
+    }
+
+    /// Saves the rest and waits for it; the lanes have stopped.
+    pub(super) async fn save_the_rest(&mut self, needed: Option<&Needed>) {
+        if let Some(saving) = self.saving.take() {
+            let done = saving.await;
+            self.saved(done, needed);
+        }
+        self.shared.note_change();
+        self.save_if_due();
+        if let Some(saving) = self.saving.take() {
+            let done = saving.await;
+            self.saved(done, needed);
+        }
+    }
+
+    /// What is to be saved, and the first offset that is still needed.
+    fn update(&mut self) -> (ProgressUpdate, Offset) {
+        let standings: Vec<_> =
+            self.members.iter().map(|(device, member)| (device, member, member.lane.standing(self.head))).collect();
+        let leaving = self.leaving.values().map(|(member, _)| member.lane.standing(self.head).position);
+        let keeping_up = standings.iter().filter(|(_, _, at)| at.attached && at.position >= self.low_water);
+        let low_water = keeping_up.map(|(_, _, at)| at.position).min().unwrap_or(self.head).max(self.low_water);
+        let needed_from = standings
+            .iter()
+            .map(|(_, _, at)| at.position)
+            .chain(leaving)
+            .chain(self.needed_by_others)
+            .chain(self.departed.values().filter_map(|lane| lane.settled))
+            .fold(low_water, Offset::min);
+        let mut lanes: Vec<_> = standings
+            .iter()
+            .map(|(device, member, at)| (*device, *member, entry(at, low_water)))
+            .filter(|(_, member, entry)| member.saved != *entry)
+            .map(|(device, _, entry)| (device.clone(), entry))
+            .collect();
+        lanes.extend(self.departed.iter().map(|(device, lane)| (device.clone(), *lane)));
+        for (device, (member, _)) in &self.leaving {
+            // Until it has left, the low-water offset may pass it.
+            let at = member.lane.standing(self.head);
+            lanes
+                .push((device.clone(), hubward_registry::Lane { settled: Some(at.position), delivered: at.delivered }));
+        }
+        self.low_water = low_water;
+        (ProgressUpdate { integration: self.shared.integration.clone(), low_water, lanes }, needed_from)
+    }
+
+    /// A save ended.
+    pub(super) fn saved(&mut self, done: Done, needed: Option<&Needed>) {
+        self.saving = None;
+        self.saved_at = Instant::now();
+        let integration = &self.shared.integration;
+        match done.outcome {
+            Ok(Saved::Saved) => {
+                self.saved_low_water = done.update.low_water;
+                for (device, lane) in done.update.lanes {
+                    if self.departed.get(&device) == Some(&lane) {
+                        self.departed.remove(&device);
+                    }
+                    if let Some(Member { saved, .. }) = self.members.get_mut(&device) {
+                        *saved = lane;
+                    }
+                }
+                if let Some(needed) = needed {
+                    needed.advance(done.needed_from);
+                }
+            }
+            Ok(Saved::Fenced) => {
+                // It cannot be with one server; with several another one has these lanes now.
+                error!(%integration, "progress was refused: somebody else owns these lanes");
+                self.paused = true;
+                self.members.values().for_each(|member| member.lane.stop());
+            }
+            Err(failure) => {
+                warn!(%integration, error = %failure, "progress could not be saved; it will be tried again");
+                self.shared.note_change();
+            }
+        }
+    }
+
+    /// The lane of `device` is no member any more; where it stood is saved when it has stopped.
+    pub(super) fn dismiss(&mut self, device: &DeviceId) {
+        self.leave_scans(device);
+        if let Some(member) = self.members.remove(device) {
+            member.lane.stop();
+            let until = Instant::now() + self.shared.options.drain_on_stop;
+            if member.task.is_some() {
+                self.leaving.insert(device.clone(), (member, until));
+            } else {
+                let at = member.lane.standing(self.head);
+                let lane = hubward_registry::Lane { settled: Some(at.position), delivered: at.delivered };
+                self.departed.insert(device.clone(), lane);
+            }
+        }
+    }
+}
+
+/// What is to be saved for a lane.
+fn entry(at: &Standing, low_water: Offset) -> hubward_registry::Lane {
+    let settled = if at.position < low_water {
+        Some(at.position)
+    } else if at.settled_end > low_water {
+        Some(at.settled_end)
+    } else {
+        None
+    };
+    hubward_registry::Lane { settled, delivered: at.delivered }
+}

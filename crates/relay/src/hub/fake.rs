@@ -1,0 +1,220 @@
+//! A hub in memory, for tests: it takes what real ones take, refuses as told, and notes what no lane may ever do.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use hubward_iothub::fault::HubRefusal;
+use hubward_iothub::message::{D2cMessage, MAX_BATCH_MESSAGES, MAX_MESSAGE_BYTES, encoded_size};
+use tokio::sync::{Notify, watch};
+use tokio::time::sleep;
+
+use super::uplink::{Identity, NoLink, NotTaken};
+
+/// How a device fares at the hub.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) enum Mode {
+    /// Everything is accepted, but messages whose body begins with `poison`.
+    #[default]
+    Fine,
+    /// Links are refused with this condition, and those that are open closed with the next transfer.
+    Refused(&'static str),
+    /// Transfers are refused with this condition; links live.
+    TransfersRefused(&'static str),
+    /// No word ever comes; nothing is stored.
+    Silent,
+    /// So many transfers go well, then one is stored but its word is lost with the connection.
+    LosesWords { every: u32 },
+    /// So many transfers go well, then the link is closed before one is stored.
+    LosesLinks { every: u32 },
+}
+
+/// A hub in memory.
+#[derive(Debug)]
+pub(crate) struct FakeHub {
+    latency: Duration,
+    state: Mutex<State>,
+    away: watch::Sender<bool>,
+    news: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    modes: HashMap<String, Mode>,
+    transfers: HashMap<String, u32>,
+    open: HashSet<String>,
+    under_way: HashSet<String>,
+    stored: Vec<(String, D2cMessage)>,
+    wrongs: Vec<String>,
+    links_opened: usize,
+    throttle: u32,
+}
+
+#[derive(Debug)]
+pub(crate) struct FakePlace {
+    hub: Arc<FakeHub>,
+}
+
+#[derive(Debug)]
+pub(crate) struct FakeLink {
+    hub: Arc<FakeHub>,
+    id: String,
+    open: bool,
+}
+
+impl FakeHub {
+    pub(crate) fn new(latency: Duration) -> Arc<Self> {
+        Arc::new(Self { latency, state: Mutex::default(), away: watch::Sender::new(false), news: Notify::new() })
+    }
+
+    pub(crate) fn set(&self, device: &str, mode: Mode) {
+        self.lock().modes.insert(device.to_owned(), mode);
+    }
+
+    /// Nobody can open a connection, and those that are open are lost with their next transfer.
+    pub(crate) fn set_away(&self, away: bool) {
+        self.away.send_replace(away);
+    }
+
+    /// The next transfers are refused as throttled.
+    pub(crate) fn throttle(&self, transfers: u32) {
+        self.lock().throttle = transfers;
+    }
+
+    /// Everything stored, in order: hub device id and message.
+    pub(crate) fn stored(&self) -> Vec<(String, D2cMessage)> {
+        self.lock().stored.clone()
+    }
+
+    pub(crate) fn stored_of(&self, device: &str) -> Vec<D2cMessage> {
+        self.lock().stored.iter().filter(|(id, _)| id == device).map(|(_, message)| message.clone()).collect()
+    }
+
+    /// What no lane may do and one did.
+    pub(crate) fn wrongs(&self) -> Vec<String> {
+        self.lock().wrongs.clone()
+    }
+
+    pub(crate) fn open_links(&self) -> usize {
+        self.lock().open.len()
+    }
+
+    pub(crate) fn links_opened(&self) -> usize {
+        self.lock().links_opened
+    }
+
+    /// Waits until `enough` says so of what is stored.
+    pub(crate) async fn until(&self, enough: impl Fn(&[(String, D2cMessage)]) -> bool) {
+        loop {
+            let news = self.news.notified();
+            if enough(&self.lock().stored) {
+                return;
+            }
+            news.await;
+        }
+    }
+
+    pub(super) async fn place(self: &Arc<Self>) -> FakePlace {
+        // The state of the hub cannot end while it is used.
+        let _ = self.away.subscribe().wait_for(|away| !away).await;
+        FakePlace { hub: Arc::clone(self) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn transfer(&self, id: &str, batch: &[D2cMessage]) -> Result<(), NotTaken> {
+        let mut state = self.lock();
+        state.under_way.remove(id);
+        if *self.away.borrow() {
+            return Err(NotTaken::ConnectionLost("the hub went away".to_owned()));
+        }
+        if state.throttle > 0 {
+            state.throttle -= 1;
+            let refusal = HubRefusal::new("com.microsoft:device-container-throttled", "too fast");
+            return Err(NotTaken::Refused(refusal));
+        }
+        let refusal = |condition: &str| HubRefusal::new(condition, "as told");
+        let count = state.transfers.entry(id.to_owned()).or_default();
+        *count += 1;
+        let count = *count;
+        let lose_word = match state.modes.get(id).cloned().unwrap_or_default() {
+            Mode::Fine => false,
+            Mode::Refused(condition) => return Err(NotTaken::LinkLost(refusal(condition))),
+            Mode::TransfersRefused(condition) => return Err(NotTaken::Refused(refusal(condition))),
+            Mode::Silent => return Err(NotTaken::Silence),
+            Mode::LosesLinks { every } if count.is_multiple_of(every) => {
+                return Err(NotTaken::LinkLost(refusal("amqp:link:detach-forced")));
+            }
+            Mode::LosesWords { every } => count.is_multiple_of(every),
+            Mode::LosesLinks { .. } => false,
+        };
+        if batch.iter().any(|message| message.body.starts_with(b"poison")) {
+            return Err(NotTaken::Refused(refusal("com.microsoft:argument-error")));
+        }
+        for message in batch {
+            state.stored.push((id.to_owned(), message.clone()));
+        }
+        drop(state);
+        self.news.notify_waiters();
+        if lose_word { Err(NotTaken::ConnectionLost("cut after storing".to_owned())) } else { Ok(()) }
+    }
+}
+
+impl FakePlace {
+    pub(super) async fn link(self, who: &Identity) -> Result<FakeLink, NoLink> {
+        sleep(self.hub.latency).await;
+        let id = who.hub_device_id.to_string();
+        let mut state = self.hub.lock();
+        if let Some(Mode::Refused(condition)) = state.modes.get(&id) {
+            return Err(NoLink::Refused(HubRefusal::new(*condition, "as told")));
+        }
+        if !state.open.insert(id.clone()) {
+            state.wrongs.push(format!("{id}: a second link while the first is open"));
+        }
+        state.links_opened += 1;
+        drop(state);
+        Ok(FakeLink { hub: self.hub, id, open: true })
+    }
+}
+
+impl FakeLink {
+    pub(super) async fn send(&self, batch: &[D2cMessage]) -> Result<(), NotTaken> {
+        {
+            let mut state = self.hub.lock();
+            if !state.under_way.insert(self.id.clone()) {
+                state.wrongs.push(format!("{}: two transfers under way", self.id));
+            }
+            if batch.len() > MAX_BATCH_MESSAGES || batch.iter().map(encoded_size).sum::<usize>() > MAX_MESSAGE_BYTES {
+                state.wrongs.push(format!("{}: a batch too large", self.id));
+            }
+        }
+        let silent = self.hub.lock().modes.get(&self.id) == Some(&Mode::Silent);
+        sleep(if silent { Duration::from_secs(30) } else { self.hub.latency }).await;
+        self.hub.transfer(&self.id, batch)
+    }
+
+    pub(super) async fn lost(&self) -> NotTaken {
+        std::future::pending().await
+    }
+
+    pub(super) async fn close(mut self, _within: Duration) {
+        sleep(self.hub.latency).await;
+        self.shut();
+    }
+
+    fn shut(&mut self) {
+        if std::mem::take(&mut self.open) {
+            let mut state = self.hub.lock();
+            state.open.remove(&self.id);
+            state.under_way.remove(&self.id);
+        }
+    }
+}
+
+impl Drop for FakeLink {
+    fn drop(&mut self) {
+        self.shut();
+    }
+}

@@ -1,0 +1,327 @@
+//! The AMQP connections to one hub, each shared by up to 995 identities.
+//!
+//! A connection counts the identities it ever carried: a hub keeps a token for each until the connection ends. So links
+//! come and go on a connection until its count is used up; the next identity gets a new connection, and the old one is
+//! closed when its last link is.
+
+use std::collections::HashSet;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use hubward_iothub::amqp::{self, Connection, Sender, Target};
+use hubward_iothub::message::D2cMessage;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::presence::Presence;
+use super::uplink::{Identity, NoLink, NotTaken};
+use crate::backoff::Backoff;
+
+/// A task to be run by the one who owns the session's tasks.
+pub(crate) type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// The first few connections take only so many identities, so that the work spreads over cores.
+const COMFORTABLE: usize = 500;
+/// How many connections are filled only comfortably.
+const COMFORTABLE_CONNECTIONS: usize = 4;
+/// How long a connection may take to say goodbye.
+const GOODBYE: Duration = Duration::from_secs(3);
+
+/// The connections to one hub.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    shared: Arc<Shared>,
+    tasks: mpsc::UnboundedSender<Task>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    target: Target,
+    presence: Arc<Presence>,
+    state: Mutex<State>,
+    /// Whether there was a failure since the last accepted transfer.
+    failing: AtomicBool,
+    retry_now: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    connections: Vec<Arc<Slot>>,
+    backoff: Backoff,
+    not_before: Option<Instant>,
+}
+
+/// One connection, from before it opens until it is gone.
+#[derive(Debug)]
+struct Slot {
+    phase: watch::Sender<Phase>,
+    end: CancellationToken,
+    use_: Mutex<Use>,
+}
+
+#[derive(Debug, Default)]
+struct Use {
+    identities: HashSet<Arc<str>>,
+    links: usize,
+    /// No more links here: it is ending.
+    closing: bool,
+}
+
+#[derive(Debug, Clone)]
+enum Phase {
+    Opening,
+    Open(Connection),
+    Gone,
+}
+
+/// A place for a link; dropped, it is free again.
+#[derive(Debug)]
+pub(crate) struct PooledPlace {
+    connection: Connection,
+    lease: Lease,
+}
+
+/// One device's link on a pooled connection.
+#[derive(Debug)]
+pub(crate) struct PooledLink {
+    sender: Sender,
+    lease: Lease,
+}
+
+#[derive(Debug)]
+struct Lease {
+    slot: Arc<Slot>,
+}
+
+impl Pool {
+    /// A pool without connections. `tasks` is where it sends the tasks that open and drive them; they end when the pool is
+    /// dropped and [`end`](PoolEnd::end) was called.
+    pub(super) fn new(
+        target: Target,
+        presence: Arc<Presence>,
+        backoff: Backoff,
+        tasks: mpsc::UnboundedSender<Task>,
+    ) -> (Self, PoolEnd) {
+        let state = Mutex::new(State { connections: Vec::new(), backoff, not_before: None });
+        let shared =
+            Arc::new(Shared { target, presence, state, failing: AtomicBool::new(false), retry_now: Notify::new() });
+        (Self { shared: Arc::clone(&shared), tasks }, PoolEnd { shared })
+    }
+
+    /// A place for the identity, on an open connection. Waits until there is one.
+    pub(super) async fn place(&self, hub_device_id: &Arc<str>) -> PooledPlace {
+        loop {
+            let lease = self.lease(hub_device_id);
+            let mut phase = lease.slot.phase.subscribe();
+            let open = phase.wait_for(|phase| !matches!(phase, Phase::Opening)).await;
+            if let Ok(Phase::Open(connection)) = open.as_deref() {
+                let connection = connection.clone();
+                drop(open);
+                return PooledPlace { connection, lease };
+            }
+        }
+    }
+
+    pub(super) fn connections(&self) -> usize {
+        let state = self.shared.lock();
+        state.connections.iter().filter(|slot| matches!(*slot.phase.borrow(), Phase::Open(_))).count()
+    }
+
+    pub(super) fn accepted(&self) {
+        if self.shared.failing.swap(false, Ordering::AcqRel) {
+            self.shared.lock().backoff.reset();
+        }
+    }
+
+    pub(super) fn retry_now(&self) {
+        self.shared.lock().not_before = None;
+        self.shared.retry_now.notify_waiters();
+    }
+
+    fn lease(&self, hub_device_id: &Arc<str>) -> Lease {
+        let mut state = self.shared.lock();
+        // The same identity costs nothing where it has been before.
+        let known = state.connections.iter().find_map(|slot| slot.lease(|u| u.identities.contains(hub_device_id)));
+        let roomy = || {
+            let limit = if state.connections.len() < COMFORTABLE_CONNECTIONS {
+                COMFORTABLE
+            } else {
+                Connection::MAX_IDENTITIES
+            };
+            state.connections.iter().find_map(|slot| slot.lease(|u| u.identities.len() < limit))
+        };
+        if let Some(lease) = known.or_else(roomy) {
+            lease.slot.uses().identities.insert(Arc::clone(hub_device_id));
+            return lease;
+        }
+        let slot = Arc::new(Slot {
+            phase: watch::Sender::new(Phase::Opening),
+            end: CancellationToken::new(),
+            use_: Mutex::new(Use { identities: HashSet::from([Arc::clone(hub_device_id)]), links: 1, closing: false }),
+        });
+        state.connections.push(Arc::clone(&slot));
+        // The receiver outlives every pool; when it is gone all of this ends anyway.
+        drop(self.tasks.send(Box::pin(Arc::clone(&self.shared).run(Arc::clone(&slot)))));
+        Lease { slot }
+    }
+}
+
+/// Ends what a dropped pool left running.
+#[derive(Debug)]
+pub(super) struct PoolEnd {
+    shared: Arc<Shared>,
+}
+
+impl PoolEnd {
+    pub(super) fn end(&self) {
+        for slot in &self.shared.lock().connections {
+            slot.uses().closing = true;
+            slot.end.cancel();
+        }
+    }
+}
+
+impl Shared {
+    /// The life of one connection.
+    async fn run(self: Arc<Self>, slot: Arc<Slot>) {
+        if let Some((connection, driver)) = self.open(&slot).await {
+            self.presence.opened();
+            slot.phase.send_replace(Phase::Open(connection.clone()));
+            let mut driver = std::pin::pin!(driver.run());
+            let (why, wanted) = tokio::select! {
+                closed = &mut driver => (closed.to_string(), slot.uses().closing),
+                () = slot.end.cancelled() => {
+                    slot.uses().closing = true;
+                    connection.close();
+                    let goodbye = timeout(GOODBYE, driver).await;
+                    (goodbye.map_or_else(|_| "it did not say goodbye".to_owned(), |closed| closed.to_string()), true)
+                }
+            };
+            self.presence.closed(&why);
+            if wanted {
+                debug!(host = %self.target.host_name, "connection closed");
+            } else {
+                info!(host = %self.target.host_name, %why, "connection lost");
+                self.pause_after(None);
+            }
+        }
+        slot.uses().closing = true;
+        self.lock().connections.retain(|other| !Arc::ptr_eq(other, &slot));
+        slot.phase.send_replace(Phase::Gone);
+    }
+
+    /// Opens a connection, however often it takes; gives up when nobody wants it any more.
+    async fn open(&self, slot: &Slot) -> Option<(Connection, amqp::Driver)> {
+        loop {
+            let not_before = self.lock().not_before;
+            if let Some(not_before) = not_before {
+                tokio::select! {
+                    () = sleep_until(not_before) => {}
+                    () = self.retry_now.notified() => {}
+                    () = slot.end.cancelled() => return None,
+                }
+            }
+            let begun = Instant::now();
+            let opened = tokio::select! {
+                opened = Connection::open(&self.target) => opened,
+                () = slot.end.cancelled() => return None,
+            };
+            match opened {
+                Ok(opened) => return Some(opened),
+                Err(error) => {
+                    let why = error.to_string();
+                    warn!(host = %self.target.host_name, error = %why, "no connection");
+                    self.presence.failed(&why);
+                    self.pause_after(Some(begun));
+                }
+            }
+        }
+    }
+
+    /// Makes the next tries wait. Connections that fail at the same time count once: `begun` is when the failed try began.
+    fn pause_after(&self, begun: Option<Instant>) {
+        self.failing.store(true, Ordering::Release);
+        let now = Instant::now();
+        let mut state = self.lock();
+        let counted = state.not_before.is_some_and(|not_before| begun.unwrap_or(now) < not_before);
+        if !counted {
+            state.not_before = Some(now + state.backoff.pause());
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Slot {
+    fn lease(self: &Arc<Self>, fits: impl FnOnce(&Use) -> bool) -> Option<Lease> {
+        let mut uses = self.uses();
+        if uses.closing || !fits(&uses) {
+            return None;
+        }
+        uses.links += 1;
+        Some(Lease { slot: Arc::clone(self) })
+    }
+
+    fn uses(&self) -> MutexGuard<'_, Use> {
+        self.use_.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let mut uses = self.slot.uses();
+        uses.links -= 1;
+        if uses.links == 0 && !uses.closing {
+            uses.closing = true;
+            self.slot.end.cancel();
+        }
+    }
+}
+
+impl PooledPlace {
+    pub(super) async fn link(self, who: &Identity) -> Result<PooledLink, NoLink> {
+        let identity = amqp::Identity { device_id: Arc::clone(&who.hub_device_id), key: who.key.clone() };
+        match self.connection.attach(&identity).await {
+            Ok(sender) => Ok(PooledLink { sender, lease: self.lease }),
+            Err(amqp::AttachError::Refused(refusal)) => Err(NoLink::Refused(refusal)),
+            Err(error) => Err(NoLink::Lost(error.to_string())),
+        }
+    }
+}
+
+impl PooledLink {
+    pub(super) async fn send(&self, batch: &[D2cMessage]) -> Result<(), NotTaken> {
+        self.sender.send(batch).await.map_err(|error| match error {
+            amqp::SendError::Refused(refusal) => NotTaken::Refused(refusal),
+            amqp::SendError::LinkLost(refusal) => NotTaken::LinkLost(refusal),
+            amqp::SendError::NoDisposition => NotTaken::Silence,
+            error @ amqp::SendError::TooLarge { .. } => NotTaken::TooLarge(error.to_string()),
+            error @ amqp::SendError::ConnectionLost(_) => NotTaken::ConnectionLost(error.to_string()),
+        })
+    }
+
+    pub(super) async fn lost(&self) -> NotTaken {
+        match self.sender.lost().await {
+            amqp::SendError::LinkLost(refusal) => NotTaken::LinkLost(refusal),
+            error => NotTaken::ConnectionLost(error.to_string()),
+        }
+    }
+
+    pub(super) async fn close(self, within: Duration) {
+        let Self { sender, lease } = self;
+        if !matches!(timeout(within, sender.detach()).await, Ok(Ok(()))) {
+            // Not confirmed: the hub may still believe in the old link. Only without its connection a new one is safe.
+            let mut phase = lease.slot.phase.subscribe();
+            lease.slot.uses().closing = true;
+            lease.slot.end.cancel();
+            drop(phase.wait_for(|phase| matches!(phase, Phase::Gone)).await);
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! The lanes as seen from outside: for provisioning, and for the relay's handle.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hubward_journal::{Chunk, Journal};
+use hubward_model::{BindingState, DeviceId, IntegrationId, IntegrationState, Kind, Offset};
+use hubward_registry::{Binding, Error, Registry};
+use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::time::{Instant, sleep};
+
+use crate::dealer::{DealerHandle, Showing};
+use crate::deliveries::DeliveryEvent;
+use crate::error::RelayError;
+use crate::lane::Shown;
+use crate::options::Options;
+use crate::plan;
+use crate::shared::Shared;
+use crate::status::{DeviceStatus, HubStatus, IntegrationStatus};
+use crate::supervisor::{Dealers, Start};
+
+/// How often a drain looks.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// The lanes of all integrations. Cheap to clone; keeps nothing running.
+#[derive(Clone)]
+pub struct Lanes {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    registry: Registry,
+    journal: Journal,
+    dealers: Dealers,
+    starts: mpsc::Sender<Start>,
+    events: broadcast::Sender<DeliveryEvent>,
+    word_within: Duration,
+}
+
+impl Lanes {
+    pub(crate) fn new(
+        registry: Registry,
+        journal: Journal,
+        dealers: Dealers,
+        starts: mpsc::Sender<Start>,
+        options: &Options,
+        events: broadcast::Sender<DeliveryEvent>,
+    ) -> Self {
+        let word_within = options.word_within;
+        Self { inner: Arc::new(Inner { registry, journal, dealers, starts, events, word_within }) }
+    }
+
+    /// Reads the registry again and starts, changes and stops lanes to match; also when the integration is gone. Returns when
+    /// lanes that are no longer wanted are down, their links closed and their place saved, and the new ones run.
+    ///
+    /// # Errors
+    /// The registry failed, or the relay is stopping.
+    pub async fn refresh(&self, integration: &IntegrationId) -> Result<(), RelayError> {
+        if let Some(dealer) = self.inner.dealers.get(integration)
+            && dealer.refresh().await.is_ok()
+        {
+            return Ok(());
+        }
+        match self.inner.registry.integration(integration).await {
+            Ok(_) => self.start(integration).await?.refresh().await,
+            Err(Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Waits until everything that is durable now is settled for the integration, or for one device of it, for at most
+    /// `limit`. Answers what still waits: devices and their signals. Nothing: drained.
+    ///
+    /// # Errors
+    /// The registry or the journal cannot be read.
+    pub async fn drain(
+        &self,
+        integration: &IntegrationId,
+        device: Option<&DeviceId>,
+        limit: Duration,
+    ) -> Result<Vec<(DeviceId, u64)>, RelayError> {
+        let target = self.inner.journal.durable();
+        let until = Instant::now() + limit;
+        loop {
+            let Showing { shared: Some(shared), paused: false, .. } = self.showing(integration) else { break };
+            let head = shared.head();
+            let roster = shared.roster();
+            let mut ours = roster.iter().filter(|(of, _)| device.is_none_or(|device| device == *of));
+            if ours.all(|(_, lane)| lane.has_settled_before(target, head)) {
+                return Ok(Vec::new());
+            }
+            if Instant::now() >= until {
+                break;
+            }
+            sleep(LOOK_EVERY).await;
+        }
+        let mut left = self.count_backlog(integration, device, target).await?;
+        left.retain(|_, count| *count > 0);
+        let mut left: Vec<_> = left.into_iter().collect();
+        left.sort();
+        Ok(left)
+    }
+
+    /// Signals neither accepted nor dead-lettered, by device.
+    pub async fn backlog(&self, integration: &IntegrationId) -> HashMap<DeviceId, u64> {
+        match self.showing(integration).shared {
+            Some(shared) => {
+                shared.roster().iter().map(|(device, lane)| (device.clone(), lane.shown().backlog)).collect()
+            }
+            None => HashMap::new(),
+        }
+    }
+
+    /// An integration: the registry's entry, and how it runs.
+    ///
+    /// # Errors
+    /// There is none, or the registry failed.
+    pub async fn status(&self, integration: &IntegrationId) -> Result<IntegrationStatus, RelayError> {
+        let entry = self.inner.registry.integration(integration).await?;
+        let bindings = self.inner.registry.bindings(integration).await?;
+        let showing = self.showing(integration);
+        let roster = showing.shared.as_ref().map(|shared| shared.roster()).unwrap_or_default();
+        let mut devices: Vec<_> = bindings
+            .into_iter()
+            .map(|binding| {
+                let lane = roster.get(&binding.device).map(|lane| lane.shown());
+                device_status(binding, lane, showing.paused)
+            })
+            .collect();
+        devices.sort_by(|a, b| a.device.cmp(&b.device));
+        let hub = hub_status(showing.shared.as_deref(), &devices);
+        let last_error = showing.error.clone().or_else(|| hub.last_error.clone()).or_else(|| entry.last_error.clone());
+        let state = effective_state(entry.state, &showing, &hub, &devices);
+        Ok(IntegrationStatus { integration: entry, state, last_error, hub, devices })
+    }
+
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.inner.registry
+    }
+
+    pub(crate) fn journal(&self) -> &Journal {
+        &self.inner.journal
+    }
+
+    pub(crate) fn events(&self) -> &broadcast::Sender<DeliveryEvent> {
+        &self.inner.events
+    }
+
+    pub(crate) fn word_within(&self) -> Duration {
+        self.inner.word_within
+    }
+
+    pub(crate) fn dealer(&self, integration: &IntegrationId) -> Option<DealerHandle> {
+        self.inner.dealers.get(integration)
+    }
+
+    pub(crate) fn showing(&self, integration: &IntegrationId) -> Showing {
+        self.dealer(integration).map(|dealer| dealer.face.showing()).unwrap_or_default()
+    }
+
+    async fn start(&self, integration: &IntegrationId) -> Result<DealerHandle, RelayError> {
+        let (started, handle) = oneshot::channel();
+        let start = Start { id: integration.clone(), started };
+        self.inner.starts.send(start).await.map_err(|_| RelayError::Stopping)?;
+        handle.await.map_err(|_| RelayError::Stopping)
+    }
+
+    /// Counts what waits before `target` by reading the journal: exact, whatever runs or not.
+    async fn count_backlog(
+        &self,
+        integration: &IntegrationId,
+        device: Option<&DeviceId>,
+        target: Offset,
+    ) -> Result<HashMap<DeviceId, u64>, RelayError> {
+        let positions = self.positions(integration, device).await?;
+        let Some(from) = positions.values().min().copied() else { return Ok(HashMap::new()) };
+        let mut counts = HashMap::new();
+        let mut reader = self.inner.journal.reader(from);
+        while reader.position() < target {
+            let chunk = reader.next().await?;
+            let Chunk::Records(records) = chunk else { continue };
+            for record in records.iter().take_while(|record| record.offset < target) {
+                let for_us =
+                    record.kind == Kind::Signal && record.only_for.as_ref().is_none_or(|only| only == integration);
+                let Some(device) = record.device.as_ref().filter(|_| for_us) else { continue };
+                if positions.get(device).is_some_and(|position| record.offset >= *position) {
+                    *counts.entry(device.clone()).or_insert(0) += 1;
+                }
+            }
+        }
+        Ok(counts)
+    }
+
+    /// Where each binding goes on.
+    async fn positions(
+        &self,
+        integration: &IntegrationId,
+        device: Option<&DeviceId>,
+    ) -> Result<HashMap<DeviceId, Offset>, RelayError> {
+        let progress = self.inner.registry.progress(integration).await?;
+        let bindings = self.inner.registry.bindings(integration).await?;
+        let running = self.showing(integration).shared.map(|shared| (shared.head(), shared.roster()));
+        let of = |binding: Binding| {
+            let lane = running.as_ref().and_then(|(head, roster)| Some((roster.get(&binding.device)?, head)));
+            let position = match lane {
+                Some((lane, head)) => lane.standing(*head).position,
+                None => plan::position(&binding, &progress),
+            };
+            (binding.device, position)
+        };
+        let wanted = |binding: &Binding| device.is_none_or(|device| *device == binding.device);
+        Ok(bindings.into_iter().filter(wanted).map(of).collect())
+    }
+}
+
+impl fmt::Debug for Lanes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lanes").finish_non_exhaustive()
+    }
+}
+
+fn device_status(binding: Binding, lane: Option<Shown>, paused: bool) -> DeviceStatus {
+    let runs = plan::has_lane(binding.state);
+    let lane = lane.filter(|_| runs);
+    DeviceStatus {
+        hub_device_id: binding.hub_device_id,
+        made_by_us: binding.made_by_us,
+        state: match &lane {
+            Some(lane) if !paused => lane.state,
+            _ => binding.state,
+        },
+        attached: lane.as_ref().is_some_and(|lane| lane.attached),
+        delivered: lane.as_ref().map_or(binding.delivered, |lane| lane.delivered),
+        backlog: lane.as_ref().map_or(0, |lane| lane.backlog),
+        dead_letters: lane.as_ref().map_or(0, |lane| lane.dead_letters),
+        last_error: lane.and_then(|lane| lane.last_error).map(|e| e.to_string()).or(binding.last_error),
+        device: binding.device,
+    }
+}
+
+fn hub_status(shared: Option<&Shared>, devices: &[DeviceStatus]) -> HubStatus {
+    let Some(shared) = shared else { return HubStatus::default() };
+    let session = &shared.terms().session;
+    let (away_since, last_error) = session.presence.describe();
+    let holding = session.hub.governor.holding();
+    HubStatus {
+        connections: session.uplink.connections(),
+        attached: devices.iter().filter(|device| device.attached).count(),
+        throttled: holding.is_some() || session.hub.governor.slows(),
+        // A trouble that is over is no news.
+        last_error: holding.or_else(|| last_error.filter(|_| away_since.is_some())).map(|error| error.to_string()),
+        away_since,
+    }
+}
+
+fn effective_state(
+    stored: IntegrationState,
+    showing: &Showing,
+    hub: &HubStatus,
+    devices: &[DeviceStatus],
+) -> IntegrationState {
+    let needs_a_person = |device: &DeviceStatus| {
+        matches!(
+            device.state,
+            BindingState::Held | BindingState::Missing | BindingState::Disabled | BindingState::Conflict
+        )
+    };
+    match stored {
+        IntegrationState::Creating | IntegrationState::Paused | IntegrationState::Removing => stored,
+        _ if showing.error.is_some() => IntegrationState::Attention,
+        _ if hub.last_error.is_some() => IntegrationState::Waiting,
+        IntegrationState::Attention => IntegrationState::Attention,
+        _ if devices.iter().any(needs_a_person) => IntegrationState::Attention,
+        _ => IntegrationState::Active,
+    }
+}

@@ -1,0 +1,67 @@
+//! What the data plane needs of the registry.
+
+use hubward_model::{DeviceId, DeviceName, IntegrationId};
+use hubward_registry::{Error, NewDeadLetter, ProgressUpdate, Registry, Saved};
+
+use crate::plan::{self, Plan};
+
+/// Where plans come from, and progress and dead letters go.
+#[derive(Clone)]
+pub(crate) enum Ledger {
+    /// The registry.
+    Registry(Registry),
+    /// Memory.
+    #[cfg(test)]
+    Memory(std::sync::Arc<crate::tests::ledger::MemoryLedger>),
+}
+
+impl Ledger {
+    /// What an integration should be doing; none when it is gone.
+    pub(crate) async fn plan(&self, integration: &IntegrationId) -> Result<Option<Plan>, Error> {
+        match self {
+            Self::Registry(registry) => plan::load(registry, integration).await,
+            #[cfg(test)]
+            Self::Memory(ledger) => Ok(ledger.plan()),
+        }
+    }
+
+    pub(crate) async fn save_progress(&self, update: ProgressUpdate) -> Result<Saved, Error> {
+        match self {
+            Self::Registry(registry) => registry.save_progress(&[update]).await,
+            #[cfg(test)]
+            Self::Memory(ledger) => Ok(ledger.save_progress(update)),
+        }
+    }
+
+    /// On disk when this answers.
+    pub(crate) async fn add_dead_letter(&self, letter: NewDeadLetter) -> Result<(), Error> {
+        match self {
+            Self::Registry(registry) => registry.add_dead_letters(&[letter]).await.map(drop),
+            #[cfg(test)]
+            Self::Memory(ledger) => {
+                ledger.add_dead_letter(letter);
+                Ok(())
+            }
+        }
+    }
+
+    pub(crate) async fn remove_dead_letter(&self, id: &str) -> Result<(), Error> {
+        match self {
+            Self::Registry(registry) => {
+                let filter =
+                    hubward_registry::DeadLetterFilter { ids: Some(vec![id.to_owned()]), ..Default::default() };
+                registry.remove_dead_letters(&filter).await.map(drop)
+            }
+            #[cfg(test)]
+            Self::Memory(_) => Ok(()),
+        }
+    }
+
+    pub(crate) fn device_name(&self, device: &DeviceId) -> Option<DeviceName> {
+        match self {
+            Self::Registry(registry) => registry.device_name(device),
+            #[cfg(test)]
+            Self::Memory(_) => None,
+        }
+    }
+}

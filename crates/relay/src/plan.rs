@@ -1,0 +1,95 @@
+//! What an integration should be doing, as the registry has it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use hubward_iothub::connection_string::SharedAccessKey;
+use hubward_model::{BindingState, DeviceId, DeviceKind, IntegrationId, IntegrationState, Offset};
+use hubward_registry::{Binding, Error, ExposeSecret as _, Integration, Progress, Registry};
+use tracing::error;
+
+use crate::hub::Identity;
+
+/// An integration and the lanes it should have.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    pub(crate) integration: Integration,
+    /// Everything before it is settled, for lanes without an entry of their own.
+    pub(crate) low_water: Offset,
+    /// The first offset that a binding without lane (one that is being made) will need.
+    pub(crate) needed_from: Option<Offset>,
+    /// Its lanes stand still: it is paused.
+    pub(crate) paused: bool,
+    /// The lanes it has.
+    pub(crate) lanes: Vec<LanePlan>,
+}
+
+/// A lane that should run.
+#[derive(Debug, Clone)]
+pub(crate) struct LanePlan {
+    pub(crate) device: DeviceId,
+    /// Its frames are Pybytes'.
+    pub(crate) pybytes: bool,
+    pub(crate) identity: Identity,
+    /// Where it goes on.
+    pub(crate) position: Offset,
+    /// What is saved for it.
+    pub(crate) saved: hubward_registry::Lane,
+    pub(crate) dead_letters: u64,
+}
+
+/// Whether a binding in this state has a lane.
+pub(crate) fn has_lane(state: BindingState) -> bool {
+    match state {
+        BindingState::Delivering | BindingState::Held | BindingState::Missing | BindingState::Disabled => true,
+        BindingState::Creating | BindingState::Conflict | BindingState::Removing => false,
+    }
+}
+
+/// Where a binding goes on: at its entry (a new one's is its start), else at the low-water offset.
+pub(crate) fn position(binding: &Binding, progress: &Progress) -> Offset {
+    let entry = progress.lanes.get(&binding.device).and_then(|lane| lane.settled);
+    entry.unwrap_or_else(|| progress.low_water.max(binding.start))
+}
+
+/// Reads the plan of `id` from the registry.
+pub(crate) async fn load(registry: &Registry, id: &IntegrationId) -> Result<Option<Plan>, Error> {
+    let integration = match registry.integration(id).await {
+        Ok(integration) => integration,
+        Err(Error::NotFound { .. }) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let bindings = registry.bindings(id).await?;
+    let progress = registry.progress(id).await?;
+    let without = bindings.iter().filter(|binding| !has_lane(binding.state));
+    let mut plan = Plan {
+        low_water: progress.low_water,
+        needed_from: without.map(|binding| position(binding, &progress)).min(),
+        paused: integration.state == IntegrationState::Paused,
+        lanes: Vec::new(),
+        integration,
+    };
+    if plan.integration.state == IntegrationState::Removing {
+        return Ok(Some(plan));
+    }
+    let keys = registry.all_keys(id).await?;
+    let dead_letters = registry.dead_letter_counts(id).await?;
+    let kinds: HashMap<DeviceId, DeviceKind> =
+        registry.devices().await?.into_iter().map(|device| (device.id, device.kind)).collect();
+    for binding in bindings.into_iter().filter(|binding| has_lane(binding.state)) {
+        let Some(key) = keys.get(&binding.device) else { continue };
+        let Ok(key) = SharedAccessKey::from_base64(key.primary.expose_secret()) else {
+            error!(integration = %id, device = %binding.device, "the stored device key is not Base64: no lane");
+            continue;
+        };
+        plan.lanes.push(LanePlan {
+            pybytes: kinds.get(&binding.device) == Some(&DeviceKind::Pycom),
+            position: position(&binding, &progress),
+            saved: progress.lanes.get(&binding.device).copied().unwrap_or_default(),
+            dead_letters: dead_letters.get(&binding.device).copied().unwrap_or_default(),
+            identity: Identity { hub_device_id: Arc::from(binding.hub_device_id), key },
+            device: binding.device,
+        });
+    }
+    Ok(Some(plan))
+}

@@ -1,0 +1,157 @@
+//! What the lanes of one integration share.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use hubward_model::{DeviceId, IntegrationId, JournalId, Offset};
+use tokio::sync::{Notify, broadcast};
+
+use crate::deliveries::DeliveryEvent;
+use crate::hub::{Hub, Session};
+use crate::lane::Lane;
+use crate::ledger::Ledger;
+use crate::message::MessageTerms;
+use crate::options::Options;
+use crate::trials::Trials;
+
+/// The lanes of one integration by device.
+pub(crate) type Roster = HashMap<DeviceId, Arc<Lane>>;
+
+/// What the lanes of one integration share.
+pub(crate) struct Shared {
+    pub(crate) integration: IntegrationId,
+    pub(crate) journal: JournalId,
+    pub(crate) options: Arc<Options>,
+    pub(crate) ledger: Ledger,
+    pub(crate) events: broadcast::Sender<DeliveryEvent>,
+    pub(crate) trials: Arc<Trials>,
+    /// Whose budget the queues are charged to.
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) meters: Meters,
+    /// Lanes that want a catch-up reader.
+    pub(crate) hungry: Hungry,
+    terms: RwLock<Arc<Terms>>,
+    roster: RwLock<Arc<Roster>>,
+    head: AtomicU64,
+    changed: AtomicBool,
+}
+
+/// The settings that count when a transfer is built or a link opened.
+#[derive(Debug)]
+pub(crate) struct Terms {
+    pub(crate) message: MessageTerms,
+    pub(crate) session: Arc<Session>,
+}
+
+/// Counters, looked up once.
+pub(crate) struct Meters {
+    pub(crate) delivered: metrics::Counter,
+    pub(crate) retried: metrics::Counter,
+}
+
+/// What [`Shared`] is made of.
+pub(crate) struct Parts {
+    pub(crate) integration: IntegrationId,
+    pub(crate) journal: JournalId,
+    pub(crate) options: Arc<Options>,
+    pub(crate) ledger: Ledger,
+    pub(crate) events: broadcast::Sender<DeliveryEvent>,
+    pub(crate) trials: Arc<Trials>,
+    pub(crate) terms: Terms,
+    pub(crate) head: Offset,
+}
+
+impl Shared {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let Parts { integration, journal, options, ledger, events, trials, terms, head } = parts;
+        let label = integration.as_str().to_owned();
+        Self {
+            meters: Meters {
+                delivered: metrics::counter!("hubward_delivered_total", "integration" => label.clone()),
+                retried: metrics::counter!("hubward_retried_total", "integration" => label),
+            },
+            hub: Arc::clone(&terms.session.hub),
+            integration,
+            journal,
+            options,
+            ledger,
+            events,
+            trials,
+            hungry: Hungry::default(),
+            terms: RwLock::new(Arc::new(terms)),
+            roster: RwLock::default(),
+            head: AtomicU64::new(head.to_raw()),
+            changed: AtomicBool::new(false),
+        }
+    }
+
+    /// The settings of now.
+    pub(crate) fn terms(&self) -> Arc<Terms> {
+        Arc::clone(&self.terms.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn set_terms(&self, terms: Terms) {
+        *self.terms.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(terms);
+    }
+
+    pub(crate) fn roster(&self) -> Arc<Roster> {
+        Arc::clone(&self.roster.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn set_roster(&self, roster: Roster) {
+        *self.roster.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(roster);
+    }
+
+    /// Everything before it was dealt to the lanes that are attached. Read it before a lane's queue, never after: what is
+    /// not in a queue and before an older head is settled.
+    pub(crate) fn head(&self) -> Offset {
+        Offset::from_raw(self.head.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn set_head(&self, head: Offset) {
+        self.head.store(head.to_raw(), Ordering::Release);
+        self.note_change();
+    }
+
+    /// Something moved that is worth saving.
+    pub(crate) fn note_change(&self) {
+        // Looking first keeps the cache line shared while nothing new is to be said.
+        if !self.changed.load(Ordering::Relaxed) {
+            self.changed.store(true, Ordering::Release);
+        }
+    }
+
+    pub(crate) fn take_change(&self) -> bool {
+        self.changed.swap(false, Ordering::AcqRel)
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("integration", &self.integration).finish_non_exhaustive()
+    }
+}
+
+/// Lanes that want a catch-up reader; each stands in it once at most.
+#[derive(Debug, Default)]
+pub(crate) struct Hungry {
+    waiting: Mutex<Vec<DeviceId>>,
+    news: Notify,
+}
+
+impl Hungry {
+    pub(crate) fn ask(&self, device: DeviceId) {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(device);
+        self.news.notify_one();
+    }
+
+    pub(crate) async fn news(&self) {
+        self.news.notified().await;
+    }
+
+    pub(crate) fn take(&self) -> Vec<DeviceId> {
+        std::mem::take(&mut self.waiting.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

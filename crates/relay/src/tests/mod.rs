@@ -1,0 +1,7 @@
+//! The data plane against a hub, a journal and a registry in memory, in virtual time.
+
+pub(crate) mod ledger;
+mod model;
+pub(crate) mod records;
+mod scenarios;
+mod world;

@@ -1,0 +1,123 @@
+//! Random records, refusals, losses, restarts and kills: every signal is delivered or a dead letter, in order.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use tokio::time::sleep;
+
+use super::world::World;
+use crate::hub::fake::Mode;
+use crate::options::Options;
+
+const DEVICES: usize = 6;
+
+#[derive(Debug, Clone)]
+enum Step {
+    Publish { device: usize, count: usize, size: usize },
+    Poison { device: usize },
+    TooLarge { device: usize },
+    Fares { device: usize, mode: Mode },
+    HubAway,
+    HubBack,
+    Throttle { transfers: u32 },
+    Wait { ms: u64 },
+    Restart,
+    Kill,
+    Refresh,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let device = 0..DEVICES;
+    let mode = prop_oneof![
+        3 => Just(Mode::Fine),
+        1 => Just(Mode::Refused("amqp:not-found")),
+        1 => Just(Mode::Refused("amqp:link:stolen")),
+        1 => Just(Mode::TransfersRefused("com.microsoft:timeout")),
+        1 => Just(Mode::TransfersRefused("amqp:unauthorized-access")),
+        1 => Just(Mode::Silent),
+        1 => (1..4u32).prop_map(|every| Mode::LosesWords { every: every + 1 }),
+        1 => (1..4u32).prop_map(|every| Mode::LosesLinks { every: every + 1 }),
+    ];
+    let step = prop_oneof![
+        8 => (device.clone(), 1..80usize, prop_oneof![1..50usize, 1000..9000usize])
+            .prop_map(|(device, count, size)| Step::Publish { device, count, size }),
+        1 => device.clone().prop_map(|device| Step::Poison { device }),
+        1 => device.clone().prop_map(|device| Step::TooLarge { device }),
+        3 => (device, mode).prop_map(|(device, mode)| Step::Fares { device, mode }),
+        1 => Just(Step::HubAway),
+        2 => Just(Step::HubBack),
+        1 => (1..20u32).prop_map(|transfers| Step::Throttle { transfers }),
+        5 => (1..3000u64).prop_map(|ms| Step::Wait { ms }),
+        1 => Just(Step::Restart),
+        1 => Just(Step::Kill),
+        1 => Just(Step::Refresh),
+    ];
+    proptest::collection::vec(step, 1..60)
+}
+
+async fn play(steps: Vec<Step>) {
+    // Small enough that lanes are detached and readers wait.
+    let options = Options { budget_bytes: 96 << 10, lane_bytes: 16 << 10, ..Options::default() };
+    let mut world = World::with(options, Duration::from_millis(10));
+    let devices: Vec<_> = (0..DEVICES).map(|n| world.device(&format!("d{n}"))).collect();
+    let repeats = steps
+        .iter()
+        .any(|step| matches!(step, Step::Kill | Step::HubAway | Step::Fares { mode: Mode::LosesWords { .. }, .. }));
+    world.start().await;
+    let mut serial = 0;
+    for step in steps {
+        match step {
+            Step::Publish { device, count, size } => {
+                for _ in 0..count {
+                    serial += 1;
+                    let mut payload = serial.to_string().into_bytes();
+                    payload.resize(payload.len().max(size), b'.');
+                    world.publish(&devices[device], payload);
+                }
+            }
+            Step::Poison { device } => drop(world.publish(&devices[device], "poison")),
+            Step::TooLarge { device } => drop(world.publish(&devices[device], vec![0; 300_000])),
+            Step::Fares { device, mode } => world.hub.set(devices[device].as_str(), mode),
+            Step::HubAway => {
+                world.hub.set_away(true);
+                world.session.presence.failed("away");
+            }
+            Step::HubBack => back(&world),
+            Step::Throttle { transfers } => world.hub.throttle(transfers),
+            Step::Wait { ms } => sleep(Duration::from_millis(ms)).await,
+            Step::Restart => {
+                world.stop().await;
+                world.start().await;
+            }
+            Step::Kill => {
+                world.kill().await;
+                world.start().await;
+            }
+            Step::Refresh => world.refresh().await,
+        }
+    }
+    back(&world);
+    for device in &devices {
+        world.hub.set(device.as_str(), Mode::Fine);
+    }
+    world.settled().await;
+    world.check(repeats);
+    for device in &devices {
+        assert_eq!(world.shown(device).backlog, 0, "{device}");
+    }
+    world.stop().await;
+}
+
+fn back(world: &World) {
+    world.hub.set_away(false);
+    world.session.presence.opened();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn every_signal_is_delivered_or_a_dead_letter_in_order_and_nothing_is_skipped(steps in steps()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(play(steps));
+    }
+}

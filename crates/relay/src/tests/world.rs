@@ -1,0 +1,201 @@
+//! One dealer with all that is around it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hubward_iothub::message::D2cMessage;
+use hubward_model::{DeviceId, Draft, Kind, Message, Offset, Timestamp};
+use tokio::sync::{broadcast, mpsc};
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+use super::ledger::MemoryLedger;
+use super::records::MemoryRecords;
+use crate::dealer::{Dealer, DealerHandle, Tools};
+use crate::hub::fake::FakeHub;
+use crate::hub::{Hub, Presence, Session, Sessions, Uplink};
+use crate::lane::Shown;
+use crate::ledger::Ledger;
+use crate::options::Options;
+use crate::records::Records;
+
+pub(super) struct World {
+    pub(super) ledger: Arc<MemoryLedger>,
+    pub(super) records: MemoryRecords,
+    pub(super) hub: Arc<FakeHub>,
+    pub(super) options: Options,
+    pub(super) published: HashMap<DeviceId, Vec<(Offset, Bytes)>>,
+    pub(super) session: Arc<Session>,
+    running: Option<(DealerHandle, JoinHandle<()>)>,
+}
+
+impl World {
+    pub(super) fn new() -> Self {
+        Self::with(Options::default(), Duration::from_millis(10))
+    }
+
+    pub(super) fn with(options: Options, latency: Duration) -> Self {
+        let hub = FakeHub::new(latency);
+        let session = Arc::new(Session {
+            hub: Arc::new(Hub::new("hub".to_owned(), options.budget_bytes, &options.timing)),
+            presence: Arc::new(Presence::new()),
+            uplink: Uplink::Fake(Arc::clone(&hub)),
+        });
+        Self {
+            ledger: MemoryLedger::new(),
+            records: MemoryRecords::new(16),
+            hub,
+            options,
+            published: HashMap::new(),
+            session,
+            running: None,
+        }
+    }
+
+    /// Binds a device from here on.
+    pub(super) fn device(&mut self, name: &str) -> DeviceId {
+        let device: DeviceId = name.parse().unwrap();
+        self.ledger.bind(&device, self.records.durable());
+        self.published.insert(device.clone(), Vec::new());
+        device
+    }
+
+    pub(super) fn publish(&mut self, device: &DeviceId, payload: impl Into<Bytes>) -> Offset {
+        let payload = payload.into();
+        let offset = self.records.append(Draft {
+            kind: Kind::Signal,
+            received_at: Timestamp::from_millis(1),
+            device: Some(device.clone()),
+            only_for: None,
+            message: Message {
+                topic: format!("devices/{device}/signals/x"),
+                payload: payload.clone(),
+                ..Message::default()
+            },
+            note: Bytes::new(),
+        });
+        self.published.entry(device.clone()).or_default().push((offset, payload));
+        offset
+    }
+
+    pub(super) async fn start(&mut self) {
+        let tools = Tools {
+            options: Arc::new(self.options.clone()),
+            ledger: Ledger::Memory(Arc::clone(&self.ledger)),
+            records: Records::Memory(self.records.clone()),
+            sessions: Arc::new(Sessions::fixed(
+                self.options.clone(),
+                Arc::clone(&self.session),
+                mpsc::unbounded_channel().0,
+            )),
+            events: broadcast::Sender::new(16),
+        };
+        let (dealer, handle) = Dealer::new(self.ledger.id(), tools);
+        let task = tokio::spawn(dealer.run());
+        handle.refresh().await.unwrap();
+        self.running = Some((handle, task));
+    }
+
+    pub(super) async fn refresh(&self) {
+        self.handle().refresh().await.unwrap();
+    }
+
+    /// In order.
+    pub(super) async fn stop(&mut self) {
+        if let Some((handle, task)) = self.running.take() {
+            handle.stop().await;
+            task.await.unwrap();
+            assert_eq!(self.hub.open_links(), 0, "links were left open");
+            assert_eq!(self.session.hub.budget.used(), 0, "memory was not given back");
+        }
+    }
+
+    /// As by kill -9.
+    pub(super) async fn kill(&mut self) {
+        if let Some((_, task)) = self.running.take() {
+            task.abort();
+            let _ = task.await;
+        }
+        // What the dead process had charged and opened is gone with it.
+        sleep(Duration::from_millis(1)).await;
+        self.session = Arc::new(Session {
+            hub: Arc::new(Hub::new("hub".to_owned(), self.options.budget_bytes, &self.options.timing)),
+            presence: Arc::new(Presence::new()),
+            uplink: Uplink::Fake(Arc::clone(&self.hub)),
+        });
+    }
+
+    pub(super) fn shown(&self, device: &DeviceId) -> Shown {
+        let shared = self.handle().face.showing().shared.unwrap();
+        shared.roster()[device].shown()
+    }
+
+    pub(super) fn poke_all(&self) {
+        if let Some(shared) = self.handle().face.showing().shared {
+            shared.roster().values().for_each(|lane| lane.poke());
+        }
+    }
+
+    pub(super) fn handle(&self) -> &DealerHandle {
+        &self.running.as_ref().unwrap().0
+    }
+
+    /// Waits, in virtual time, until everything published is settled.
+    pub(super) async fn settled(&self) {
+        let target = self.records.durable();
+        let all = async {
+            loop {
+                if let Some(shared) = self.handle().face.showing().shared {
+                    let head = shared.head();
+                    if shared.roster().values().all(|lane| lane.has_settled_before(target, head)) {
+                        return;
+                    }
+                }
+                sleep(Duration::from_millis(50)).await;
+            }
+        };
+        if timeout(Duration::from_secs(24 * 3600), all).await.is_err() {
+            let shared = self.handle().face.showing().shared.unwrap();
+            let head = shared.head();
+            let lanes: Vec<_> =
+                shared.roster().iter().map(|(d, lane)| (d.clone(), lane.standing(head), lane.shown())).collect();
+            panic!("not settled after a day; head {head}, target {target}: {lanes:#?}");
+        }
+    }
+
+    /// Everything published arrived byte for byte or is a dead letter, in order by the last occurrence of each message-id.
+    pub(super) fn check(&self, repeats_allowed: bool) {
+        assert_eq!(self.hub.wrongs(), Vec::<String>::new());
+        let dead = self.ledger.dead();
+        for (device, published) in &self.published {
+            let stored = self.hub.stored_of(device.as_str());
+            let last: Vec<&D2cMessage> = stored
+                .iter()
+                .enumerate()
+                .filter(|(at, message)| stored[at + 1..].iter().all(|later| later.message_id != message.message_id))
+                .map(|(_, message)| message)
+                .collect();
+            let expected: Vec<_> = published
+                .iter()
+                .filter(|(offset, _)| !dead.iter().any(|letter| letter.record.offset == *offset))
+                .collect();
+            let ids: Vec<_> =
+                last.iter().map(|m| m.message_id.rsplit('-').next().unwrap().parse::<u64>().unwrap()).collect();
+            let wanted: Vec<_> = expected.iter().map(|(offset, _)| offset.to_raw()).collect();
+            assert_eq!(ids, wanted, "{device}: order, or something lost or invented");
+            for (message, (_, payload)) in last.iter().zip(&expected) {
+                assert_eq!(message.body, *payload, "{device}");
+            }
+            if !repeats_allowed {
+                assert_eq!(stored.len(), expected.len(), "{device}: something was sent twice");
+            }
+            for letter in dead.iter().filter(|letter| letter.device == *device) {
+                let undeliverable = letter.record.message.payload.starts_with(b"poison")
+                    || letter.record.message.payload.len() > 200_000;
+                assert!(undeliverable, "{device}: a good signal became a dead letter: {letter:?}");
+            }
+        }
+    }
+}
