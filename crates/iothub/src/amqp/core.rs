@@ -63,7 +63,14 @@ struct Newcomer {
 struct Busy {
     closing: bool,
     /// Who wants the next link, once the old one is confirmed to be closed.
-    next: VecDeque<(Identity, Reply<Attached, AttachError>)>,
+    next: VecDeque<Waiting>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    identity: Identity,
+    reply: Reply<Attached, AttachError>,
+    deadline: Instant,
 }
 
 /// A device with a link.
@@ -214,6 +221,11 @@ impl Core {
 
     /// Looks for what is overdue.
     pub(super) fn sweep(&mut self, amqp: &mut Amqp) {
+        for busy in self.busy.values_mut().filter(|busy| busy.closing) {
+            while let Some(late) = busy.next.pop_front_if(|waiting| waiting.deadline <= self.now) {
+                let _ = late.reply.send(Err(AttachError::Silent));
+            }
+        }
         self.sweep_tokens(amqp);
         self.sweep_links(amqp);
         self.ask(amqp);
@@ -222,7 +234,8 @@ impl Core {
     fn attach(&mut self, amqp: &mut Amqp, identity: Identity, reply: Reply<Attached, AttachError>) {
         if let Some(busy) = self.busy.get_mut(&identity.device_id) {
             if busy.closing {
-                busy.next.push_back((identity, reply));
+                let deadline = self.now + self.target.timeouts.attach;
+                busy.next.push_back(Waiting { identity, reply, deadline });
             } else {
                 let _ = reply.send(Err(AttachError::InUse));
             }
@@ -250,11 +263,11 @@ impl Core {
     fn free(&mut self, amqp: &mut Amqp, id: &Arc<str>) {
         let Some(busy) = self.busy.remove(id) else { return };
         let mut next = busy.next;
-        next.retain(|(_, reply)| !reply.is_closed());
-        if let Some((identity, reply)) = next.pop_front() {
+        next.retain(|waiting| !waiting.reply.is_closed());
+        if let Some(Waiting { identity, reply, .. }) = next.pop_front() {
             self.attach(amqp, identity, reply);
-            for (_, reply) in next {
-                let _ = reply.send(Err(AttachError::InUse));
+            for waiting in next {
+                let _ = waiting.reply.send(Err(AttachError::InUse));
             }
         }
     }

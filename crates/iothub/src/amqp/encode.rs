@@ -141,7 +141,7 @@ mod tests {
             .iter()
             .map(|bytes| Message::decode(bytes).expect("a message").body_bytes().expect("data"))
             .collect();
-        assert_eq!(bodies, [[0], [1], [2]]);
+        assert_eq!(bodies, [vec![0], vec![1], vec![2]]);
     }
 
     #[test]

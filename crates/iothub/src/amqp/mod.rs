@@ -32,6 +32,6 @@ pub(crate) use transport::{Stream, plain, tls};
 pub(crate) use wire::{Manner, Wire};
 
 #[cfg(test)]
-mod fake_hub;
+pub(crate) mod fake_hub;
 #[cfg(test)]
 mod tests;

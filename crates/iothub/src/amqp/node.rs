@@ -8,8 +8,9 @@ use hubward_amqp::message::{FORMAT_AMQP, Message};
 use hubward_amqp::performative::{Outcome, Source};
 use hubward_amqp::types::Value;
 
-/// How many answers may be on their way to us. The real hub gives 100 for the other direction.
-const CREDIT: u32 = 200;
+/// How many answers may be on their way to us: granted again at half, still one for every identity that a connection
+/// carries, so that no node ever has an answer that it may not send.
+const CREDIT: u32 = 2048;
 
 /// Our ends of the two links.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use hubward_amqp::cbs::{PutToken, Reply as CbsReply, SAS_TOKEN};
-use hubward_amqp::connection::{Connection as Amqp, DeliveryId};
+use hubward_amqp::connection::{Connection as Amqp, DeliveryId, SendRefused};
 use hubward_amqp::message::Message;
 use hubward_amqp::performative::Outcome;
 use hubward_amqp::types::Value;
@@ -42,10 +42,14 @@ impl Core {
                 Ok(asked) => {
                     self.asked.insert(asked.id, (asked, request));
                 }
-                Err(_) => {
-                    // No window: the event that opens it comes back here.
+                // The event that opens the window comes back here.
+                Err(SendRefused::NoWindow | SendRefused::NoCredit | SendRefused::Closed) => {
                     self.to_ask.push_front(request);
                     return;
+                }
+                Err(why @ (SendRefused::TooLarge { .. } | SendRefused::Tag(_))) => {
+                    let why = HubRefusal::new("amqp:link:message-size-exceeded", why.to_string());
+                    self.on_token_refused(amqp, request, why);
                 }
             }
         }
