@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Method, redirect};
+use rustls::CertificateError;
 
 use super::{RegistryError, Settings};
 use crate::connection_string::HostName;
@@ -138,7 +139,7 @@ impl Http {
                 .or_else(|| io.and_then(io::Error::get_ref).and_then(|inner| inner.downcast_ref()));
             match tls {
                 Some(rustls::Error::InvalidCertificate(reason)) => {
-                    return RegistryError::NotTrusted { host, reason: reason.to_string() };
+                    return RegistryError::NotTrusted { host, reason: in_words(reason) };
                 }
                 Some(rustls::Error::NoCertificatesPresented) => {
                     return RegistryError::NotTrusted { host, reason: "it shows none".to_owned() };
@@ -163,6 +164,23 @@ impl Http {
             return RegistryError::Request { reason: deepest };
         }
         RegistryError::Unreachable { host, reason: deepest }
+    }
+}
+
+/// What is wrong with a certificate.
+fn in_words(error: &CertificateError) -> String {
+    match error {
+        CertificateError::UnknownIssuer => "it is signed by nobody who is trusted here".to_owned(),
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "it has expired, or this machine's clock is wrong".to_owned()
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "it is not valid yet, or this machine's clock is wrong".to_owned()
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            format!("it is for another name: {error}")
+        }
+        other => other.to_string(),
     }
 }
 

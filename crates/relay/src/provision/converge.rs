@@ -2,8 +2,9 @@
 //! interrupted.
 
 use std::collections::{HashMap, HashSet};
-use std::time::Duration;
+use std::sync::PoisonError;
 
+use futures_util::FutureExt as _;
 use hubward_iothub::connection_string::SharedAccessKey;
 use hubward_iothub::fault::{Advice, Cause};
 use hubward_iothub::registry::{Device, MAX_BULK, NewDevice, RegistryError};
@@ -18,6 +19,8 @@ use crate::backoff::Backoff;
 /// Steps of provisioning that failed, as bindings remember them.
 const STEP_CAP: &str = "device_cap";
 const STEP_CREATE: &str = "create";
+/// How many generation ids are learned at a time.
+const LEARN: usize = 1000;
 
 /// What one call for up to a hundred identities came to.
 #[derive(Default)]
@@ -46,6 +49,12 @@ impl Shared {
     pub(super) async fn converge(&self, id: &IntegrationId) -> Result<(), ProvisionError> {
         let making = self.making.of(id);
         let _making = making.lock().await;
+        // Whatever is stored from here on is for another run.
+        self.queued.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+        self.make_all(id).await
+    }
+
+    async fn make_all(&self, id: &IntegrationId) -> Result<(), ProvisionError> {
         let mut pauses = Backoff::new(self.options.pauses.0, self.options.pauses.1);
         let mut skip = HashSet::new();
         loop {
@@ -87,6 +96,22 @@ impl Shared {
         Ok(())
     }
 
+    /// The same, but whoever asked waits only for a while; then the worker goes on with it. Answers whether it is done.
+    pub(super) async fn converge_for_a_while(&self, id: &IntegrationId) -> Result<bool, ProvisionError> {
+        match tokio::time::timeout(self.options.answer_within, self.converge(id).boxed()).await {
+            Ok(done) => done.map(|()| true),
+            Err(_) => {
+                self.unfinished.notify_one();
+                Ok(false)
+            }
+        }
+    }
+
+    /// Whether a run must be begun for what was just stored; not if one is queued that will find it.
+    pub(super) fn must_queue(&self, id: &IntegrationId) -> bool {
+        self.queued.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone())
+    }
+
     /// The same in the background.
     pub(super) async fn converge_or_log(&self, id: &IntegrationId) -> Result<(), ProvisionError> {
         let result = self.converge(id).await;
@@ -105,8 +130,9 @@ impl Shared {
         let changes = conflicts
             .map(|binding| BindingChange { state: Some(BindingState::Creating), ..BindingChange::of(binding.device) });
         self.registry.change_bindings(id, changes.collect()).await?;
-        self.converge(id).await?;
-        self.verdict(id, None).await?;
+        if self.converge_for_a_while(id).await? {
+            self.verdict(id, None).await?;
+        }
         Ok(self.registry.integration(id).await?)
     }
 
@@ -307,16 +333,15 @@ impl Shared {
             let _writing = lock.lock().await;
             let mut todo = self.registry.bindings(id).await?;
             todo.retain(|binding| binding.made_by_us && binding.generation_id.is_none());
-            todo.truncate(MAX_BULK);
+            todo.truncate(LEARN);
             if todo.is_empty() {
                 return Ok(());
             }
             let hub = self.hub_of(&integration).await?;
             let ids: Vec<&str> = todo.iter().map(|binding| binding.hub_device_id.as_str()).collect();
-            let devices = tokio::time::timeout(Duration::from_secs(60), hub.look_up(&ids)).await;
-            let Ok(devices) = devices else { return Ok(()) };
+            let devices = hub.look_up(&ids).await?;
             let mut changes = Vec::new();
-            for (binding, device) in todo.into_iter().zip(devices?) {
+            for (binding, device) in todo.into_iter().zip(devices) {
                 let Some(device) = device else { continue };
                 let keys = self.registry.keys(id, &binding.device).await?;
                 changes.push(BindingChange {

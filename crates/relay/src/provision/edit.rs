@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use futures_util::FutureExt as _;
 use hubward_model::{DeviceId, IntegrationId, IntegrationName, IntegrationState, MessageTopic, OnExisting};
 use hubward_registry::{Binding, Device, Error, Integration, NewBinding, Settings};
 use tokio::time::Instant;
@@ -82,19 +81,13 @@ impl Shared {
 
     /// Makes the identities of what joined; waits for them for a while, the rest goes on by itself.
     async fn make_added(
-        self: &Arc<Self>,
+        &self,
         integration: &Integration,
         added: &[DeviceId],
         caller: &Caller,
     ) -> Result<(), ProvisionError> {
-        let made = tokio::time::timeout(self.options.answer_within, self.converge(&integration.id).boxed()).await;
-        match made {
-            Ok(made) => made?,
-            // The worker goes on with it.
-            Err(_) => {
-                self.unfinished.notify_one();
-                return Ok(());
-            }
+        if !self.converge_for_a_while(&integration.id).await? {
+            return Ok(());
         }
         let verdict = self.verdict(&integration.id, Some(added)).await;
         if let Err(ProvisionError::Conflict { .. }) = &verdict

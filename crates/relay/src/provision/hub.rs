@@ -1,5 +1,6 @@
 //! The way to a hub's identity registry, and the check that it may be used.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures_util::StreamExt as _;
@@ -7,7 +8,7 @@ use futures_util::stream;
 use hubward_iothub::connection_string::ServiceString;
 use hubward_iothub::endpoints::Endpoints;
 use hubward_iothub::login::{LoginReport, login_with};
-use hubward_iothub::registry::{Device, RegistryClient, RegistryError};
+use hubward_iothub::registry::{Device, MAX_LIST, RegistryClient, RegistryError};
 use hubward_iothub::tls;
 use hubward_registry::{ExposeSecret as _, Integration, PendingDeletion};
 
@@ -90,18 +91,19 @@ impl Hub {
         Ok(devices)
     }
 
-    /// The same for many: by one list if the hub is small enough to be listed whole.
+    /// The same for many: by one list as far as that reaches, which is all of a hub that is small enough to be listed whole.
     pub(super) async fn look_up(&self, ids: &[&str]) -> Result<Vec<Option<Device>>, RegistryError> {
-        use hubward_iothub::registry::MAX_LIST;
         if ids.len() < LIST_FROM {
             return self.get_all(ids).await;
         }
         let listed = self.client.list(MAX_LIST).await?;
-        if listed.len() >= MAX_LIST {
-            return self.get_all(ids).await;
+        let whole = listed.len() < MAX_LIST;
+        let mut found: HashMap<String, Device> = listed.into_iter().map(|device| (device.id.clone(), device)).collect();
+        if !whole {
+            let others: Vec<&str> = ids.iter().copied().filter(|id| !found.contains_key(*id)).collect();
+            let others = self.get_all(&others).await?;
+            found.extend(others.into_iter().flatten().map(|device| (device.id.clone(), device)));
         }
-        let mut listed: std::collections::HashMap<_, _> =
-            listed.into_iter().map(|device| (device.id.clone(), device)).collect();
-        Ok(ids.iter().map(|id| listed.remove(*id)).collect())
+        Ok(ids.iter().map(|id| found.remove(*id)).collect())
     }
 }

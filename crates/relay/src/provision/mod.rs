@@ -32,9 +32,10 @@ pub mod request;
 mod tests;
 mod worker;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::future::Future;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -124,6 +125,8 @@ struct Shared {
     hub_locks: Locks<String>,
     /// One at a time makes the identities of an integration.
     making: Locks<IntegrationId>,
+    /// Integrations for which a run of `converge` is queued and has not begun.
+    queued: Mutex<HashSet<IntegrationId>>,
     /// One at a time removes an integration or devices of it, or a device everywhere; by id.
     removing: Locks<String>,
     /// Something is to be deleted, or may be possible now.
@@ -159,6 +162,7 @@ impl Provisioner {
             options,
             hub_locks: Locks::default(),
             making: Locks::default(),
+            queued: Mutex::default(),
             removing: Locks::default(),
             deletions: Notify::new(),
             unfinished: Notify::new(),
@@ -231,8 +235,10 @@ impl Provisioner {
     /// The registry failed.
     pub async fn device_added(&self, device: &DeviceId) -> Result<(), ProvisionError> {
         for integration in self.shared.bind_to_all(device).await? {
-            let shared = Arc::clone(&self.shared);
-            self.submit(move |_| async move { shared.converge_or_log(&integration).await }).await?;
+            if self.shared.must_queue(&integration) {
+                let shared = Arc::clone(&self.shared);
+                self.submit(move |_| async move { shared.converge_or_log(&integration).await }).await?;
+            }
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! Deletions that wait for a hub that was away.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use hubward_iothub::registry::IfMatch;
 use hubward_registry::{Error, PendingDeletion, SecretString};
@@ -9,12 +10,14 @@ use tracing::{info, warn};
 use super::{ProvisionError, Shared};
 use crate::backoff::Backoff;
 
+/// Longest pause: a hub that is back should not keep what was deleted here for long.
+const LONGEST: Duration = Duration::from_secs(30);
+
 impl Shared {
     /// Tries what is to be deleted, at the start, when something was added, and again with growing pauses; ends with the
     /// server.
     pub(super) async fn run_pending(&self) {
-        let longest = self.options.pauses.1.saturating_mul(5);
-        let mut pauses = Backoff::new(self.options.pauses.0.saturating_mul(5), longest);
+        let mut pauses = Backoff::new(self.options.pauses.0, self.options.pauses.1.min(LONGEST));
         loop {
             let all_done = self.delete_pending(None).await;
             if all_done {

@@ -107,9 +107,7 @@ async fn a_pending_deletion_spares_what_somebody_else_made_meanwhile() {
 
 #[tokio::test]
 async fn an_integration_may_come_back_while_its_old_identities_wait_to_be_deleted() {
-    let mut kit = Kit::with(2).await;
-    // Nothing is deleted by itself between the two.
-    kit.restart_with(|options| options.pauses.1 = super::kit::PATIENCE * 10).await;
+    let kit = Kit::with(2).await;
     let id = kit.create("plant").await;
     kit.hub.inside().locked = true;
     assert_eq!(kit.provisioner.remove(&id, GENTLY).await.unwrap().later.len(), 2);
