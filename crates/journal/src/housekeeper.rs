@@ -216,7 +216,9 @@ impl Housekeeper {
             let needed = lock(&shared.pins).lowest();
             let now = Timestamp::now();
             while let Some(segment) = segments.first() {
-                let needless = segment.is_sealed() && needed.is_none_or(|needed| segment.end() <= needed);
+                // The last one with records says how far offsets have come.
+                let is_last = !segments[1..].iter().any(|later| !later.is_empty());
+                let needless = segment.is_sealed() && !is_last && needed.is_none_or(|needed| segment.end() <= needed);
                 let history_is_over = now.since(segment.summary().last_received_at) > shared.options.history;
                 let pressed = shared.used.load(Ordering::Acquire) > self.soft_limit();
                 if !needless || !(history_is_over || pressed) {

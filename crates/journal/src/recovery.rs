@@ -43,15 +43,17 @@ pub(crate) fn open(options: Options, files: Arc<dyn Files>) -> Result<(Arc<Share
     let before = identify(fs, &dir, &found)?;
     let recovered = recover(fs, found, Purpose::Journal)?;
 
+    let floor = before.as_ref().map_or(FIRST, |before| before.next.max(FIRST));
+    let durable = recovered.segments.last().map_or(floor, |last| last.end().max(last.first).max(floor));
     let identity = Identity {
         id: before.as_ref().map_or_else(JournalId::random, |before| before.id.clone()),
         epoch: Epoch::after(before.map(|before| before.epoch)),
+        next: durable,
     };
     let path = dir.join(identity::FILE);
     // Durable before the first append, so that no two openings share an epoch.
     crashsafe::write_file(fs, &path, &identity.encode()).map_err(OpenError::io("write", path))?;
 
-    let durable = recovered.segments.last().map_or(FIRST, |last| last.end().max(last.first)).max(FIRST);
     let oldest = recovered.segments.first().map_or(durable, |first| first.previous_end.min(first.first).max(FIRST));
     let used = recovered.segments.iter().map(|segment| segment.used()).sum();
     let counters = Counters::default();
@@ -148,7 +150,11 @@ fn identify(files: &dyn Files, dir: &Path, found: &[FoundSegment]) -> Result<Opt
     };
     for segment in found {
         let Some(header) = &segment.header else { continue };
-        let identity = identity.get_or_insert_with(|| Identity { id: header.journal.clone(), epoch: header.epoch });
+        let identity = identity.get_or_insert_with(|| Identity {
+            id: header.journal.clone(),
+            epoch: header.epoch,
+            next: Offset::START,
+        });
         if identity.id != header.journal {
             return Err(OpenError::Foreign {
                 file: segment.path.clone(),

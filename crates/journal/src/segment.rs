@@ -266,6 +266,10 @@ pub(crate) fn walk(
                 }
                 // The frame's batch was written after all before its batch was synced.
                 let proven = serial - u64::from(frame.place.batch);
+                if let (0, None, Some((_, expected))) = (walk.frames, epoch, &mut walk.doubtful) {
+                    // Without a header nothing says where the segment began: perhaps with this very batch, torn.
+                    *expected = proven;
+                }
                 walk.doubtful.take_if(|(_, expected)| proven > *expected);
                 if batch.replace(proven).is_some_and(|before| before != proven) {
                     walk.last_batch_at = at;

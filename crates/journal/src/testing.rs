@@ -44,10 +44,23 @@ struct State {
     fail_writes: u32,
     fail_creates: u32,
     fail_reads: u32,
+    /// Syncs until power fails, and the seed of that crash.
+    crash_at_sync: Option<(u32, u64)>,
     hold_syncs: bool,
     held: usize,
     slow_syncs: Duration,
     counts: Counts,
+}
+
+impl State {
+    fn crash(&mut self, seed: u64) {
+        self.disk.crash(seed);
+        self.life += 1;
+        self.locks.clear();
+        (self.fail_syncs, self.fail_writes, self.fail_creates, self.fail_reads) = (0, 0, 0, 0);
+        self.crash_at_sync = None;
+        self.hold_syncs = false;
+    }
 }
 
 /// What was asked of the file system so far.
@@ -80,6 +93,7 @@ impl FaultyFiles {
             fail_writes: 0,
             fail_creates: 0,
             fail_reads: 0,
+            crash_at_sync: None,
             hold_syncs: false,
             held: 0,
             slow_syncs: Duration::ZERO,
@@ -115,6 +129,11 @@ impl FaultyFiles {
         self.state().fail_reads = count;
     }
 
+    /// Power fails in the next sync but `count`, before anything of it is certain; else as [`crash`](Self::crash).
+    pub fn crash_at_sync(&self, count: u32, seed: u64) {
+        self.state().crash_at_sync = Some((count, seed));
+    }
+
     /// No sync returns until [`release_syncs`](Self::release_syncs).
     pub fn hold_syncs(&self) {
         self.state().hold_syncs = true;
@@ -126,12 +145,12 @@ impl FaultyFiles {
         self.inner.changed.notify_all();
     }
 
-    /// Waits until a sync is held back. Blocks.
-    pub fn wait_for_held_sync(&self) {
-        let mut state = self.state();
-        while state.held == 0 {
-            state = self.inner.changed.wait(state).unwrap_or_else(std::sync::PoisonError::into_inner);
-        }
+    /// Waits until a sync is held back, at most 30 seconds; says whether one is. Blocks.
+    #[must_use]
+    pub fn wait_for_held_sync(&self) -> bool {
+        let state = self.state();
+        let waited = self.inner.changed.wait_timeout_while(state, Duration::from_secs(30), |state| state.held == 0);
+        waited.is_ok_and(|(_, timeout)| !timeout.timed_out())
     }
 
     /// Every sync takes this long.
@@ -154,13 +173,7 @@ impl FaultyFiles {
     /// The machine loses power and comes back: what was not synced survives by chance, as `seed` has it. All open
     /// files are dead, all locks free, all faults gone.
     pub fn crash(&self, seed: u64) {
-        let mut state = self.state();
-        state.disk.crash(seed);
-        state.life += 1;
-        state.locks.clear();
-        (state.fail_syncs, state.fail_writes, state.fail_creates, state.fail_reads) = (0, 0, 0, 0);
-        state.hold_syncs = false;
-        drop(state);
+        self.state().crash(seed);
         self.inner.changed.notify_all();
     }
 
@@ -348,6 +361,15 @@ impl File for FaultyFile {
         state.held -= 1;
         drop(state);
         let mut state = self.alive()?;
+        match &mut state.crash_at_sync {
+            Some((0, seed)) => {
+                let seed = *seed;
+                state.crash(seed);
+                return Err(io::Error::other("power failed"));
+            }
+            Some((count, _)) => *count -= 1,
+            None => {}
+        }
         let failed = fails(&mut state.fail_syncs);
         let node = state.disk.by_id_mut(self.node)?;
         match failed {

@@ -5,10 +5,11 @@
 //! format 1
 //! id 0123456789
 //! epoch 4295832321
+//! next 18                 no offset before it is given to a new record, whatever became of the segments
 //! crc 1a2b3c4d        CRC32C of the lines above, hexadecimal
 //! ```
 
-use hubward_model::{Epoch, JournalId};
+use hubward_model::{Epoch, JournalId, Offset};
 
 use super::{FORMAT, Newer};
 
@@ -21,6 +22,8 @@ pub(crate) struct Identity {
     pub(crate) id: JournalId,
     /// The last opening.
     pub(crate) epoch: Epoch,
+    /// Exclusive end of what was durable when it began.
+    pub(crate) next: Offset,
 }
 
 /// What the file says.
@@ -33,7 +36,8 @@ pub(crate) enum Found {
 
 impl Identity {
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let lines = format!("hubward journal\nformat {FORMAT}\nid {}\nepoch {}\n", self.id, self.epoch.to_raw());
+        let Self { id, epoch, next } = self;
+        let lines = format!("hubward journal\nformat {FORMAT}\nid {id}\nepoch {}\nnext {next}\n", epoch.to_raw());
         let crc = crc32c::crc32c(lines.as_bytes());
         format!("{lines}crc {crc:08x}\n").into_bytes()
     }
@@ -59,7 +63,8 @@ impl Identity {
         }
         let id = JournalId::from_stored(lines.next()?.strip_prefix("id ")?.to_owned());
         let epoch = Epoch::from_raw(lines.next()?.strip_prefix("epoch ")?.parse().ok()?);
-        Some(Found::Identity(Self { id, epoch }))
+        let next = lines.next()?.strip_prefix("next ")?.parse().ok()?;
+        Some(Found::Identity(Self { id, epoch, next }))
     }
 }
 
@@ -69,7 +74,7 @@ mod tests {
 
     #[test]
     fn an_identity_is_read_back_and_a_changed_one_is_not() {
-        let identity = Identity { id: JournalId::random(), epoch: Epoch::after(None) };
+        let identity = Identity { id: JournalId::random(), epoch: Epoch::after(None), next: Offset::from_raw(18) };
         let bytes = identity.encode();
         assert_eq!(Identity::decode(&bytes), Found::Identity(identity));
         for at in 0..bytes.len() - 1 {

@@ -38,7 +38,7 @@ fn a_waiter_is_never_told_before_the_sync_returned() {
     files.hold_syncs();
     let waiter = Waiter::new();
     let offset = running.journal.append(draft("x"), &waiter).unwrap();
-    files.wait_for_held_sync();
+    assert!(files.wait_for_held_sync());
     assert!(!waiter.progress().is_durable(offset));
     assert_eq!(running.journal.durable(), offset);
     assert_eq!(running.journal.reader(offset).try_next().unwrap(), None);

@@ -30,6 +30,11 @@ enum Step {
     Free(u64),
     /// Power fails.
     Crash(u64),
+    /// Power fails in one of the next commit's syncs.
+    CrashInCommit {
+        sync: u32,
+        seed: u64,
+    },
     Reopen,
     /// The pin moves on by a part of what it still holds.
     Advance(u8),
@@ -46,7 +51,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (1..4u32).prop_map(Step::FailWrites),
         1 => (1..3u32).prop_map(Step::FailCreates),
         1 => (0..20_000u64).prop_map(Step::Free),
-        2 => any::<u64>().prop_map(Step::Crash),
+        1 => any::<u64>().prop_map(Step::Crash),
+        3 => (0..3u32, any::<u64>()).prop_map(|(sync, seed)| Step::CrashInCommit { sync, seed }),
         1 => Just(Step::Reopen),
         3 => any::<u8>().prop_map(Step::Advance),
         4 => Just(Step::Follow),
@@ -109,6 +115,13 @@ impl Run {
             Step::FailCreates(count) => self.files.fail_creates(count),
             Step::Free(bytes) => self.files.set_free(bytes),
             Step::Crash(seed) => {
+                self.files.crash(seed);
+                self.reopen();
+            }
+            Step::CrashInCommit { sync, seed } => {
+                self.files.crash_at_sync(sync, seed);
+                self.committer.step();
+                self.learn();
                 self.files.crash(seed);
                 self.reopen();
             }

@@ -1,12 +1,13 @@
 //! What goes, when, and what holds it back.
 
+use std::path::Path;
 use std::time::Duration;
 
 use hubward_journal::testing::FaultyFiles;
 use hubward_journal::{AppendError, Chunk, Full, Options, Waiter};
 use hubward_model::{Offset, Timestamp};
 
-use crate::kit::{Stepped, chunks, draft, options, records, segments};
+use crate::kit::{DIR, Stepped, chunks, draft, options, records, segments};
 
 /// Records are from 1970, so their history is over with any ordinary window.
 fn short_history() -> Options {
@@ -116,4 +117,25 @@ fn the_journal_takes_its_share_of_a_small_disk_and_leaves_the_rest() {
     files.set_free(1 << 30);
     run.committer.step();
     run.commit("there is room");
+}
+
+#[test]
+fn offsets_never_start_again_whatever_became_of_the_segments() {
+    let files = FaultyFiles::new();
+    let mut run = Stepped::open(short_history(), &files);
+    let last = (0..20).map(|_| run.commit(vec![1; 1000])).last().unwrap();
+    run.close();
+    // Nobody needs any of it, and its history is over.
+    let mut run = Stepped::open(short_history(), &files);
+    run.committer.step();
+    run.close();
+    let run = Stepped::open(short_history(), &files);
+    assert_eq!(run.journal.durable(), last.next());
+    run.close();
+    // Somebody removes the rest by hand.
+    let copy = FaultyFiles::new();
+    let identity = Path::new(DIR).join("journal");
+    copy.put(&identity, &files.read(&identity).unwrap());
+    let mut run = Stepped::open(short_history(), &copy);
+    assert_eq!(run.commit("x"), last.next());
 }
