@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::header::HeaderValue;
 use reqwest::{Method, redirect};
 use rustls::CertificateError;
 
@@ -90,6 +91,10 @@ impl Http {
     async fn exchange(&self, request: Request<'_>) -> Result<Answer, RegistryError> {
         let Request { method, path, headers, authorization, body } = request;
         let mut builder = self.client.request(method, format!("{}{path}", self.base));
+        let mut authorization = HeaderValue::from_str(authorization)
+            .map_err(|_| RegistryError::Request { reason: "the policy's name cannot stand in a header".to_owned() })?;
+        // Keeps it out of what the layers below log.
+        authorization.set_sensitive(true);
         builder = builder.header("Authorization", authorization).header("Accept", "application/json");
         for (name, value) in headers {
             builder = builder.header(name, value);
