@@ -1,7 +1,7 @@
 //! A local IoT Hub: the service side of Azure IoT Hub on loopback.
 //!
-//! It answers as the real hub does as far as the IoT Hub wire reference (`docs`, cited as "reference" with the section)
-//! says how that is; what the reference calls UNCONFIRMED stands in one commented place each and is logged when met.
+//! It answers as the real hub does, as far as the IoT Hub wire reference (cited as "reference" with the section) says how
+//! that is; what the reference calls UNCONFIRMED stands in one commented place each and is logged when met.
 //! It verifies tokens with code of its own, never with the client's signer, so that the two check each other.
 //!
 //! Not here: MQTT, WebSocket and the device's HTTPS endpoints, twins, direct methods, messages to devices, tiers and
@@ -10,13 +10,13 @@
 //!
 //! In reading order:
 //!
-//! - [`hub`]: a hub started and stopped; [`options`]: how; [`info`]: how it is then reached;
-//! - [`names`], [`folder`], [`certificates`], [`policies`], [`clock`]: what a hub is and keeps;
-//! - [`sas`]: tokens taken apart and verified; [`access`]: what they allow;
-//! - [`identity`]: the identity registry, [`presence`]: which device is connected where;
-//! - [`state`]: what the endpoints share;
-//! - [`accept`]: taking connections in; [`https`] and [`rest`]: the registry's REST interface;
-//! - [`events`]: accepted events on disk; [`amqp`]: devices that send and services that read.
+//! - `hub`: a hub started and stopped; `options`: how; `info`: how it is then reached;
+//! - `names`, `folder`, `certificates`, `policies`, `clock`: what a hub is and keeps;
+//! - `sas`: tokens taken apart and verified; `access`: what they allow;
+//! - `identity`: the identity registry, `presence`: which device is connected where;
+//! - `state`: what the endpoints share;
+//! - `accept`: taking connections in; `https` and `rest`: the registry's REST interface;
+//! - `events`: accepted events on disk; `amqp`: devices that send and services that read.
 
 mod accept;
 mod access;

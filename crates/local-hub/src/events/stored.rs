@@ -187,7 +187,7 @@ impl StoredEvent {
             sequence_number: self.sequence,
             offset: self.offset.to_string(),
             enqueued_at: self.enqueued_at,
-            message_id: message.properties.message_id.and_then(|id| id.as_str().map(str::to_owned)),
+            message_id: message.properties.message_id.and_then(|id| id_text(&id)),
             content_type: symbol(message.properties.content_type),
             content_encoding: symbol(message.properties.content_encoding),
             properties: message
@@ -217,7 +217,7 @@ pub struct Event {
     pub offset: String,
     /// When the hub took it.
     pub enqueued_at: Timestamp,
-    /// The sender's message-id, if it is a text.
+    /// The sender's message-id, if it is a text, a uuid or a number.
     pub message_id: Option<String>,
     /// The sender's content type.
     pub content_type: Option<String>,
@@ -227,6 +227,14 @@ pub struct Event {
     pub properties: Vec<(String, String)>,
     /// The body, byte for byte.
     pub body: Bytes,
+}
+
+fn id_text(id: &Value) -> Option<String> {
+    match id {
+        Value::Uuid(bytes) => Some(uuid::Uuid::from_bytes(*bytes).to_string()),
+        Value::Ulong(number) => Some(number.to_string()),
+        other => other.as_str().map(str::to_owned),
+    }
 }
 
 fn put_text(out: &mut BytesMut, text: &str) {
@@ -249,4 +257,17 @@ fn get_text(from: &mut &[u8]) -> Option<String> {
     let (text, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
     *from = rest;
     String::from_utf8(text.to_vec()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_of_every_type_that_sdks_send_have_a_text() {
+        // Node sends a text that looks like a uuid as a uuid.
+        assert_eq!(id_text(&Value::Uuid([0x11; 16])).unwrap(), "11111111-1111-1111-1111-111111111111");
+        assert_eq!(id_text(&Value::Ulong(7)).unwrap(), "7");
+        assert_eq!(id_text(&Value::String("m".into())).unwrap(), "m");
+    }
 }
