@@ -10,7 +10,7 @@
 //!
 //! In reading order:
 //!
-//! - [`request`]: what is asked for and answered; [`error`]: refusals;
+//! - [`request`]: what is asked for and answered; `error`: refusals;
 //! - `naming`: what a device is called in the hub; `hub`: the way there;
 //! - `create`: checks and stores; `converge`: makes the identities that are stored as `creating`;
 //! - `edit`; `remove`: integrations, devices in them, devices everywhere; `deletion`: which identities may be deleted;
