@@ -274,3 +274,27 @@ fn a_record_of_a_newer_version_is_refused_by_name_and_nothing_is_skipped() {
     }
     assert_eq!(reader.position(), Offset::from_raw(6));
 }
+
+#[tokio::test]
+async fn of_a_commit_in_which_power_failed_a_first_part_is_kept_or_nothing() {
+    for (first, seed) in (0..300).map(|seed| (seed % 2 == 0, seed * 7919 + 1)) {
+        let files = FaultyFiles::new();
+        let mut run = Stepped::open(one_segment(), &files);
+        let mut expected = Vec::new();
+        if !first {
+            run.commit("durable");
+            expected.push(Bytes::from("durable"));
+        }
+        for number in 0..6 {
+            let payload = Bytes::from(vec![number; 400]);
+            run.append(payload.clone());
+            expected.push(payload);
+        }
+        files.crash_at_sync(0, seed);
+        assert_eq!(run.committer.step(), 0);
+        let run = Stepped::open(one_segment(), &files);
+        let read = payloads(&run.journal);
+        assert!(expected.starts_with(&read) && read.len() >= usize::from(!first), "{seed}: {} read", read.len());
+        assert!(run.journal.verify().await.unwrap().good);
+    }
+}
