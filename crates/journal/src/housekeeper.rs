@@ -3,12 +3,13 @@
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hubward_model::{Offset, Timestamp};
 
 use crate::active::{Blank, Room, Spare};
 use crate::crashsafe;
+use crate::error::{AppendError, Full};
 use crate::files::remove_if_there;
 use crate::format::index::{self, Devices};
 use crate::segment::{Segment, index_path, lock};
@@ -24,16 +25,18 @@ pub(crate) struct Housekeeper {
     spare: Mutex<Spare>,
     /// Room of the active segment.
     room: Mutex<Weak<Room>>,
-    /// Full segments, to be described.
-    full: Mutex<Vec<Full>>,
+    /// Segments to be described.
+    ended: Mutex<Vec<Ended>>,
     /// Removed from the journal, still on disk.
     doomed: Mutex<Vec<Arc<Segment>>>,
+    /// When the size of refused records was last forgotten.
+    forgotten: Mutex<Instant>,
     capacity: u64,
     soft_limit: AtomicU64,
 }
 
 /// A segment that nothing is appended to any more.
-struct Full {
+struct Ended {
     segment: Arc<Segment>,
     /// Every device's last record when it ended.
     devices: Devices,
@@ -48,8 +51,9 @@ impl Housekeeper {
             shared,
             spare: Mutex::new(spare),
             room: Mutex::new(Weak::new()),
-            full: Mutex::default(),
+            ended: Mutex::default(),
             doomed: Mutex::default(),
+            forgotten: Mutex::new(Instant::now()),
             capacity,
             soft_limit: AtomicU64::new(0),
         };
@@ -125,7 +129,7 @@ impl Housekeeper {
 
     fn describe_later(&self, segment: Arc<Segment>, cut: bool) {
         let devices = lock(&self.shared.devices).clone();
-        lock(&self.full).push(Full { segment, devices, cut });
+        lock(&self.ended).push(Ended { segment, devices, cut });
         self.shared.chores.ask();
     }
 
@@ -165,16 +169,16 @@ impl Housekeeper {
 
     /// Writes the index of full segments, and cuts off the room they did not use.
     fn describe(&self) {
-        for full in std::mem::take(&mut *lock(&self.full)) {
-            if let Err(error) = self.describe_one(&full) {
+        for ended in std::mem::take(&mut *lock(&self.ended)) {
+            if let Err(error) = self.describe_one(&ended) {
                 // Nothing is lost: it is derived again when it is missed.
-                let segment = full.segment.path.display();
+                let segment = ended.segment.path.display();
                 tracing::warn!(%segment, %error, "could not write the index of a segment");
             }
         }
     }
 
-    fn describe_one(&self, Full { segment, devices, cut }: &Full) -> io::Result<()> {
+    fn describe_one(&self, Ended { segment, devices, cut }: &Ended) -> io::Result<()> {
         let files = self.shared.files.as_ref();
         if *cut {
             let file = segment.file(files)?;
@@ -236,9 +240,24 @@ impl Housekeeper {
             lock(&self.doomed).append(&mut removed);
         }
         self.remove_doomed();
-        if shared.pressed.swap(false, Ordering::AcqRel) {
-            shared.room.notify_waiters();
+        self.make_room_known();
+    }
+
+    /// Wakes those who wait for room: they look for themselves. As long as the limit is met, pins that advance ask for
+    /// another round.
+    fn make_room_known(&self) {
+        let shared = &self.shared;
+        let mut forgotten = lock(&self.forgotten);
+        if forgotten.elapsed() > PAUSE {
+            // A record too large for what is left shall not make smaller ones wait for ever.
+            shared.wanted.store(0, Ordering::Release);
+            *forgotten = Instant::now();
         }
+        let wanted = shared.wanted.load(Ordering::Acquire).max(1);
+        let refusal = shared.refusal(&lock(&shared.queue), wanted);
+        let pressed = matches!(refusal, Some(AppendError::Full { why: Full::Limit | Full::Disk }));
+        shared.pressed.store(pressed, Ordering::Release);
+        shared.room.notify_waiters();
     }
 
     fn remove_doomed(&self) {

@@ -53,7 +53,7 @@ impl Journal {
         let mut queue = lock(&self.shared.queue);
         if let Some(refusal) = self.shared.refusal(&queue, size) {
             drop(queue);
-            self.note(&refusal);
+            self.note(&refusal, size);
             return Err(refusal);
         }
         let offset = queue.next;
@@ -105,12 +105,13 @@ impl Journal {
         }
     }
 
-    /// Whether an append of an ordinary record would find room now; also if the journal is closed, which only the
-    /// append can say.
+    /// Whether an append would find room now, of a record as large as the largest that was refused lately; also if the
+    /// journal is closed, which only the append can say.
     #[must_use]
     pub fn has_room(&self) -> bool {
+        let size = self.shared.wanted.load(Ordering::Acquire).max(1);
         let queue = lock(&self.shared.queue);
-        matches!(self.shared.refusal(&queue, 1), None | Some(AppendError::Closed))
+        matches!(self.shared.refusal(&queue, size), None | Some(AppendError::Closed))
     }
 
     /// Exclusive end of what is durable.
@@ -152,7 +153,10 @@ impl Journal {
     }
 
     /// Counts a refusal, and makes the housekeeper look for room.
-    fn note(&self, refusal: &AppendError) {
+    fn note(&self, refusal: &AppendError, size: u64) {
+        if let AppendError::Full { .. } = refusal {
+            self.shared.wanted.fetch_max(size, Ordering::AcqRel);
+        }
         let counters = &self.shared.counters;
         match refusal {
             AppendError::Full { why: Full::Limit | Full::Disk } => {

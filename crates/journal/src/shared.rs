@@ -45,6 +45,8 @@ pub(crate) struct Shared {
     pub(crate) limit: AtomicU64,
     /// Somebody was refused because of the limit since the housekeeper last looked.
     pub(crate) pressed: AtomicBool,
+    /// Size of the largest record that was refused lately: there is room when there is room for it.
+    pub(crate) wanted: AtomicU64,
     /// Tells waiting appenders that there may be room.
     pub(crate) room: Notify,
     /// Wakes the housekeeper.

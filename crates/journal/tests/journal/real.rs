@@ -183,3 +183,35 @@ fn appender(journal: Journal, round: u64, number: u32) -> JoinHandle<Vec<(Offset
         told
     })
 }
+
+#[tokio::test]
+async fn an_appender_at_the_limit_goes_on_when_the_slowest_pin_has_advanced() {
+    let files = FaultyFiles::new();
+    let options = Options { segment_bytes: 4096, limit_bytes: 64 << 10, history: Duration::MAX, ..Options::new("/j") };
+    let running = Running::start(options, files.shared()).unwrap();
+    let journal = running.journal.clone();
+    let pin = journal.pin("slow", Offset::START);
+    let device = DeviceId::random();
+    let appending = async {
+        for number in 0..500 {
+            while let Err(error) = journal.append_durable(draft(&device, &format!("{number:900}"))).await {
+                assert!(matches!(error, AppendError::Full { .. }), "{error}");
+                journal.room().await;
+            }
+        }
+    };
+    // The lane follows, a record after the other, and lets go only of what it has read.
+    let following = async {
+        let (mut reader, mut read) = (journal.reader(Offset::START), 0);
+        while read < 500 {
+            let Chunk::Records(records) = reader.next().await.unwrap() else { panic!("a pinned record is gone") };
+            read += records.len();
+            if read > 40 {
+                pin.advance(reader.position());
+            }
+        }
+    };
+    let both = async { tokio::join!(appending, following) };
+    tokio::time::timeout(Duration::from_secs(60), both).await.expect("it hangs");
+    assert!(journal.info().refused_full > 0 && journal.info().removed_segments > 0);
+}
