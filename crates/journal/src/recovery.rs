@@ -42,6 +42,9 @@ pub(crate) fn open(options: Options, files: Arc<dyn Files>) -> Result<(Arc<Share
     let (found, next_number) = find(fs, &dir)?;
     let before = identify(fs, &dir, &found)?;
     let recovered = recover(fs, found, Purpose::Journal)?;
+    if before.is_none() {
+        name_durably(fs, &dir)?;
+    }
 
     let floor = before.as_ref().map_or(FIRST, |before| before.next.max(FIRST));
     let durable = recovered.segments.last().map_or(floor, |last| last.end().max(last.first).max(floor));
@@ -91,6 +94,19 @@ pub(crate) fn open(options: Options, files: Arc<dyn Files>) -> Result<(Arc<Share
     });
     let committer = Committer::new(Arc::clone(&shared), Spare::new(next_number), held);
     Ok((shared, committer))
+}
+
+/// Makes the names of a new folder, and of those that may have been made for it, durable.
+fn name_durably(files: &dyn Files, dir: &Path) -> Result<(), OpenError> {
+    for above in dir.ancestors().skip(1).take(3) {
+        let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+        match files.sync_dir(above) {
+            // A folder that may be passed and not read was not made by us.
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {}
+            synced => synced.map_err(OpenError::io("sync", above))?,
+        }
+    }
+    Ok(())
 }
 
 /// A segment file and what its header says.
