@@ -148,16 +148,20 @@ impl<S: Stream> Client<S> {
     /// Does everything that can be done without waiting.
     pub(super) fn advance(&mut self) -> Result<(), End> {
         self.settle()?;
-        self.retry_blocked()?;
-        while self.is_reading() {
-            match self.wire.decode() {
-                Ok(Some(packet)) => self.handle(packet)?,
-                Ok(None) => break,
-                Err(error) => return Err(End::Violation(error.reason(), "what it sent cannot be read")),
+        loop {
+            self.retry_blocked()?;
+            while self.is_reading() {
+                match self.wire.decode() {
+                    Ok(Some(packet)) => self.handle(packet)?,
+                    Ok(None) => break,
+                    Err(error) => return Err(End::Violation(error.reason(), "what it sent cannot be read")),
+                }
+            }
+            // What waits for nothing but its turn is answered now; what that made room for is tried again.
+            if !self.settle()? {
+                break;
             }
         }
-        // What waits for nothing but its turn can be answered now.
-        self.settle()?;
         self.deliver();
         if self.wire.unwritten() == 0 {
             self.unwritten_since = None;

@@ -185,16 +185,18 @@ impl<S: Stream> Client<S> {
         }
     }
 
-    /// Acknowledges what has become durable, and answers what has failed.
-    pub(super) fn settle(&mut self) -> Result<(), End> {
+    /// Acknowledges what has become durable, and answers what has failed. Says whether there was anything.
+    pub(super) fn settle(&mut self) -> Result<bool, End> {
         if self.ledger.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         let progress = self.waiter.progress();
         let mut durable = 0;
         let mut failed = 0;
+        let mut any = false;
         let mut result = Ok(());
         while let Some(settled) = self.ledger.settle(&progress) {
+            any = true;
             if settled.failed {
                 failed += u64::from(settled.records);
                 result = result.and(self.settle_failed(settled));
@@ -212,7 +214,7 @@ impl<S: Stream> Client<S> {
             error!(owner = %self.access.owner, records = failed, "the journal failed; nothing of this was acknowledged");
             self.waiter = Waiter::new();
         }
-        result
+        result.map(|()| any)
     }
 
     /// Sends an acknowledgement whose time has come.
