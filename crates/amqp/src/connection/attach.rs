@@ -108,7 +108,7 @@ impl Session {
         if attach.handle > settings.handle_max {
             return Err(ProtocolError::Handle(attach.handle));
         }
-        if self.our_handle(attach.handle).is_some() {
+        if self.by_remote_handle.get(attach.handle).is_some() {
             return Err(ProtocolError::HandleInUse(attach.handle));
         }
         let role = attach.role.peer();
@@ -119,7 +119,7 @@ impl Session {
                 self.insert(link).map_err(|_| ProtocolError::Handle(attach.handle))?
             }
         };
-        self.map_remote(attach.handle, handle);
+        self.by_remote_handle.insert(attach.handle, handle);
         let reference = self.reference(handle);
         let Some(link) = self.link_at(handle) else { return Ok(()) };
         link.remote_handle = Some(attach.handle);
@@ -170,7 +170,7 @@ impl Session {
 
     pub(super) fn on_detach(&mut self, io: &mut Io, detach: Detach) {
         // A handle we do not know is one we have forgotten: pyamqp detaches what its end has ended already.
-        let Some(handle) = self.our_handle(detach.handle) else { return };
+        let Some(handle) = self.by_remote_handle.get(detach.handle) else { return };
         let reference = self.reference(handle);
         let Some(link) = self.link_at(handle) else { return };
         let told = match link.state {
@@ -204,8 +204,8 @@ impl Session {
 
     fn remove(&mut self, handle: u32) {
         let Some(link) = self.links.get_mut(handle as usize).and_then(Option::take) else { return };
-        if let Some(entry) = link.remote_handle.and_then(|remote| self.by_remote_handle.get_mut(remote as usize)) {
-            *entry = None;
+        if let Some(remote) = link.remote_handle {
+            self.by_remote_handle.remove(remote);
         }
         self.forget_deliveries(handle);
         self.free_handles.push(handle);
@@ -216,13 +216,5 @@ impl Session {
         if self.stalled.as_ref().is_some_and(|stalled| stalled.handle == handle) {
             self.stalled = None;
         }
-    }
-
-    fn map_remote(&mut self, remote: u32, handle: u32) {
-        let index = remote as usize;
-        if index >= self.by_remote_handle.len() {
-            self.by_remote_handle.resize(index + 1, None);
-        }
-        self.by_remote_handle[index] = Some(handle);
     }
 }

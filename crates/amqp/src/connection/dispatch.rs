@@ -142,7 +142,7 @@ impl Connection {
         match performative {
             Performative::Transfer(transfer) => session.on_transfer(io, &self.settings, transfer, payload)?,
             Performative::Disposition(disposition) => session.on_disposition(io, disposition),
-            Performative::Flow(flow) => session.on_flow(io, &flow)?,
+            Performative::Flow(flow) => session.on_flow(io, &flow),
             Performative::Attach(attach) => {
                 self.generation = self.generation.wrapping_add(1);
                 session.on_attach(io, &self.settings, self.generation, attach)?;

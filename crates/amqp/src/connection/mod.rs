@@ -19,6 +19,7 @@ mod config;
 mod dispatch;
 mod error;
 mod event;
+mod handles;
 mod handshake;
 mod idle;
 mod link;

@@ -5,8 +5,8 @@ use std::collections::{HashMap, VecDeque};
 use bytes::{Bytes, BytesMut};
 
 use super::config::Settings;
-use super::error::ProtocolError;
 use super::event::{Channel, Event, LinkRef};
+use super::handles::Handles;
 use super::link::{Link, State};
 use super::unsettled::Unsettled;
 use crate::frame;
@@ -46,7 +46,7 @@ pub(super) struct Session {
     pub(super) links: Vec<Option<Box<Link>>>,
     pub(super) free_handles: Vec<u32>,
     /// Our handle by the peer's.
-    pub(super) by_remote_handle: Vec<Option<u32>>,
+    pub(super) by_remote_handle: Handles,
     /// Links whose attach the peer has not answered, by our role and name.
     pub(super) pending: HashMap<(Role, Text), u32>,
     pub(super) unsettled: Unsettled,
@@ -83,7 +83,7 @@ impl Session {
             remote_handle_max: u32::MAX,
             links: Vec::new(),
             free_handles: Vec::new(),
-            by_remote_handle: Vec::new(),
+            by_remote_handle: Handles::default(),
             pending: HashMap::new(),
             unsettled: Unsettled::default(),
             stalled: None,
@@ -116,34 +116,41 @@ impl Session {
         self.remote_handle_max = begin.handle_max;
     }
 
-    pub(super) fn on_flow(&mut self, io: &mut Io, flow: &Flow) -> Result<(), ProtocolError> {
+    pub(super) fn on_flow(&mut self, io: &mut Io, flow: &Flow) {
         // 2.5.6: what the peer had not seen when it wrote this is still to be taken off. Our ids begin at 0,
         // which holds as long as the peer has not seen our begin.
         let ahead = self.next_outgoing_id.wrapping_sub(flow.next_incoming_id.unwrap_or(0));
         let in_flight = if ahead.cast_signed() < 0 { 0 } else { ahead };
         self.remote_incoming_window = flow.incoming_window.saturating_sub(in_flight);
         self.continue_stalled(io);
-        if self.starved && self.stalled.is_none() && self.remote_incoming_window > 0 {
-            self.starved = false;
-            io.events.push_back(Event::Window { channel: self.channel });
-        }
+        self.tell_window(io);
         match flow.handle {
             Some(handle) => self.on_link_flow(io, handle, flow),
-            None => {
-                if flow.echo {
-                    self.send_flow(io, None);
-                }
-                Ok(())
-            }
+            None if flow.echo => self.send_flow(io, None),
+            None => {}
         }
     }
 
-    fn on_link_flow(&mut self, io: &mut Io, remote_handle: u32, flow: &Flow) -> Result<(), ProtocolError> {
-        let Some(handle) = self.our_handle(remote_handle) else { return Err(ProtocolError::Handle(remote_handle)) };
+    /// Who was refused for want of window hears when there is some.
+    fn tell_window(&mut self, io: &mut Io) {
+        if self.starved && self.has_window() {
+            self.starved = false;
+            io.events.push_back(Event::Window { channel: self.channel });
+        }
+    }
+
+    /// Whether a delivery can be begun.
+    pub(super) fn has_window(&self) -> bool {
+        self.stalled.is_none() && self.remote_incoming_window > 0 && !self.unsettled.is_full()
+    }
+
+    fn on_link_flow(&mut self, io: &mut Io, remote_handle: u32, flow: &Flow) {
+        // A flow for a link that is gone tells nothing, and is no reason to lose all other links.
+        let Some(handle) = self.by_remote_handle.get(remote_handle) else { return };
         let reference = self.reference(handle);
-        let Some(link) = self.link_at(handle) else { return Ok(()) };
+        let Some(link) = self.link_at(handle) else { return };
         if matches!(link.state, State::DetachSent { .. }) {
-            return Ok(());
+            return;
         }
         match link.role {
             Role::Sender => {
@@ -171,7 +178,6 @@ impl Session {
         if flow.echo {
             self.send_flow(io, Some(handle));
         }
-        Ok(())
     }
 
     /// Writes a flow about the AMQP session, and about a link if one is named.
@@ -218,6 +224,7 @@ impl Session {
                 io.events.push_back(Event::Settled { link, first, last, outcome: outcome.clone() });
             }
         });
+        self.tell_window(io);
         if !disposition.settled {
             // Settle mode "second": the receiver waits for us to settle.
             let answer = Disposition {
@@ -230,11 +237,6 @@ impl Session {
             };
             io.frame(self.channel.0, |out| answer.encode(out));
         }
-    }
-
-    /// Our handle for the peer's.
-    pub(super) fn our_handle(&self, remote: u32) -> Option<u32> {
-        self.by_remote_handle.get(remote as usize).copied().flatten()
     }
 
     pub(super) fn link_at(&mut self, handle: u32) -> Option<&mut Link> {

@@ -33,7 +33,7 @@ impl Session {
         if self.state != SessionState::Active {
             return Err(SendRefused::Closed);
         }
-        let no_window = self.stalled.is_some() || self.remote_incoming_window == 0 || self.unsettled.is_full();
+        let has_window = self.has_window();
         let id = self.next_delivery_id;
         let link = self.link(reference).filter(|link| link.state == State::Attached && link.role == Role::Sender);
         let link = link.ok_or(SendRefused::Closed)?;
@@ -46,7 +46,7 @@ impl Session {
         if link.credit == 0 {
             return Err(SendRefused::NoCredit);
         }
-        if no_window {
+        if !has_window {
             self.starved = true;
             return Err(SendRefused::NoWindow);
         }
@@ -92,7 +92,7 @@ impl Session {
         payload: Bytes,
     ) -> Result<(), ProtocolError> {
         self.count_incoming(io, settings);
-        let handle = self.our_handle(transfer.handle).ok_or(ProtocolError::Handle(transfer.handle))?;
+        let handle = self.by_remote_handle.get(transfer.handle).ok_or(ProtocolError::Handle(transfer.handle))?;
         let reference = self.reference(handle);
         let Some(link) = self.link_at(handle) else { return Ok(()) };
         match link.state {

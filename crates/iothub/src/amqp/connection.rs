@@ -110,7 +110,8 @@ impl Connection {
 }
 
 impl Sender {
-    /// Sends messages in one transfer and waits for the hub's word: all or none are accepted.
+    /// Sends messages in one transfer and waits for the hub's word: all or none are accepted. Several calls at a time keep
+    /// their order. Given up before the word has come, the messages may still be accepted.
     ///
     /// # Errors
     /// The hub refuses them or is silent, the link or the connection ends, or they are too large to be sent.

@@ -66,13 +66,15 @@ impl Driver {
         self.queue.close();
         while self.queue.try_recv().is_ok() {}
         self.core.forget();
-        // A last word, if the hub still listens.
-        let goodbye = poll_fn(|cx| match self.wire.poll_write(cx) {
-            Poll::Ready(Ok(())) => self.wire.poll_shutdown(cx),
-            Poll::Ready(Err(_)) => Poll::Ready(()),
-            Poll::Pending => Poll::Pending,
-        });
-        let _ = timeout(self.close, goodbye).await;
+        // A last word, unless nobody listens.
+        if !matches!(why, Closed::Network(_) | Closed::Silent) {
+            let goodbye = poll_fn(|cx| match self.wire.poll_write(cx) {
+                Poll::Ready(Ok(())) => self.wire.poll_shutdown(cx),
+                Poll::Ready(Err(_)) => Poll::Ready(()),
+                Poll::Pending => Poll::Pending,
+            });
+            let _ = timeout(self.close, goodbye).await;
+        }
         why
     }
 

@@ -39,7 +39,7 @@ pub(crate) enum Answer {
     /// Nothing for the user.
     Nothing,
     /// The answer to the request with this id.
-    Reply(u64, Message),
+    Reply(u64, Box<Message>),
     /// The request with this delivery was refused, so that no answer comes.
     Refused(DeliveryId, Outcome),
     /// The node is gone.
@@ -108,7 +108,7 @@ impl Node {
         }
         let Ok(message) = Message::decode(&delivery.payload) else { return Answer::Nothing };
         match message.properties.correlation_id.as_ref().and_then(Value::as_u64) {
-            Some(id) => Answer::Reply(id, message),
+            Some(id) => Answer::Reply(id, Box::new(message)),
             None => Answer::Nothing,
         }
     }

@@ -12,6 +12,7 @@ mod partition;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hubward_amqp::cbs::{PutToken, Reply, SAS_TOKEN};
 use hubward_amqp::connection::{self, Channel, ClientSasl, Event as Amqp, IncomingDelivery, LinkRef};
@@ -103,7 +104,7 @@ impl Reader {
         self.wire.amqp.close(None);
         let goodbye =
             async { while self.wire.next_event().await.is_ok_and(|event| !matches!(event, Amqp::Closed { .. })) {} };
-        let _ = timeout(std::time::Duration::from_secs(2), goodbye).await;
+        let _ = timeout(Duration::from_secs(2), goodbye).await;
     }
 
     async fn open_patiently(
@@ -242,13 +243,13 @@ impl Reader {
         let now = Instant::now();
         if now >= self.renew_at {
             let request = put_token(&self.resource, &self.source);
-            // Without credit it is tried again at the next heartbeat, long before the token's end.
-            if self.cbs.ask(&mut self.wire.amqp, request).is_ok() {
-                self.renew_at = now + self.source.renew_in(&self.source.token());
-            }
+            self.renew_at = match self.cbs.ask(&mut self.wire.amqp, request) {
+                Ok(_) => now + self.source.renew_in(&self.source.token()),
+                Err(_) => now + Duration::from_secs(1),
+            };
         }
         let beat = self.wire.amqp.tick(now.into_std()).map_or(self.renew_at, Instant::from_std);
-        let earliest = now + std::time::Duration::from_millis(10);
+        let earliest = now + Duration::from_millis(10);
         self.wake = beat.min(self.renew_at).max(earliest);
     }
 }
@@ -272,7 +273,7 @@ async fn call(wire: &mut Wire, node: &mut Node, request: Message) -> Result<Mess
         }
         let event = wire.next_event().await?;
         match node.on_event(&mut wire.amqp, event) {
-            Ok(Answer::Reply(id, message)) if asked.is_some_and(|asked| asked.id == id) => return Ok(message),
+            Ok(Answer::Reply(id, message)) if asked.is_some_and(|asked| asked.id == id) => return Ok(*message),
             Ok(Answer::Lost(error)) => return Err(refused("the request", refusal(error.as_deref()))),
             Ok(Answer::Refused(_, Outcome::Rejected(error))) => {
                 return Err(refused("the request", refusal(error.as_deref())));

@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use hubward_amqp::connection::Settings;
 use hubward_amqp::performative::{Attach, Error, condition};
 use hubward_amqp::types::{Array, Symbol};

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use hubward_amqp::connection::{AttachRequest, Connection as Amqp, Delivery, DeliveryId, LinkRef, SendRefused};
+use hubward_amqp::connection::{AttachRequest, Closed, Connection as Amqp, Delivery, DeliveryId, LinkRef, SendRefused};
 use hubward_amqp::performative::{Error, Outcome};
 use hubward_amqp::types::{Symbol, Text};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -49,11 +49,12 @@ impl Core {
                 };
                 self.links.insert(link, device);
             }
-            // The hub allows fewer links than identities, or the connection is closing.
-            Err(_) => {
+            Err(Closed::Exhausted(_)) => {
                 let _ = reply.send(Err(AttachError::TooManyIdentities(self.links.len())));
                 self.free(amqp, &id);
             }
+            // The connection is closing: the dropped reply says it.
+            Err(Closed::NotOpen) => {}
         }
     }
 
