@@ -14,7 +14,7 @@ pub(super) struct Link {
     pub(super) remote_handle: Option<u32>,
     /// Deliveries so far: sent, or received (AMQP 1.0, 2.6.7).
     pub(super) delivery_count: u32,
-    /// Where the count of a sending link began; what a flow without a count refers to.
+    /// How many deliveries may still be sent, or still come.
     pub(super) credit: u32,
     /// Sending: what the peer takes. Receiving: what we take. 0 is no limit.
     pub(super) max_message_size: u64,
