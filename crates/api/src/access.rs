@@ -167,13 +167,19 @@ guard! {
 
 /// Refuses requests that a foreign web page makes a browser send: on loopback the `Host` must be this machine's own
 /// (a name of the page's that resolves to 127.0.0.1 is not), and an `Origin` must be the one that is asked.
-pub(crate) async fn check_host(request: Request, next: Next) -> Result<Response, ApiError> {
+/// Behind a proxy the host is the proxy's affair.
+pub(crate) async fn check_host(
+    State(services): State<Services>,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
     let host = request
         .headers()
         .get(header::HOST)
         .and_then(|value| value.to_str().ok())
         .or_else(|| request.uri().authority().map(|authority| authority.as_str()));
     if let Some(peer) = request.extensions().get::<Peer>()
+        && !services.access.trust_proxy
         && peer.local.ip().to_canonical().is_loopback()
         && !host.is_some_and(is_own_name)
     {

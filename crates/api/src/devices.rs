@@ -11,6 +11,7 @@ use serde::Deserialize;
 use crate::access::{Operate, Read};
 use crate::error::bad_name;
 use crate::extract::{Body, Params};
+use crate::filters::check_uplink;
 use crate::shapes::devices::{Credentials, DeviceBinding, DeviceEdit, DeviceRow, DeviceShow};
 use crate::shapes::integrations::Removal;
 use crate::shapes::{self, Page};
@@ -52,6 +53,7 @@ pub(crate) async fn add(
     Body(wanted): Body<shapes::devices::NewDevice>,
 ) -> Result<(StatusCode, Json<Credentials>), ApiError> {
     let name = wanted.name.parse().map_err(bad_name("name"))?;
+    check_uplink(&wanted.topics)?;
     let kind = wanted.kind.unwrap_or(DeviceKind::Mqtt);
     let credential = credential(kind, wanted.password, wanted.token)?;
     let new = NewDevice { name, kind, username: wanted.username, credential, topics: wanted.topics };
@@ -100,6 +102,7 @@ pub(crate) async fn edit(
     let mut device = services.registry.find_device(&device).await?;
     let name = edit.name.map(|name| name.parse().map_err(bad_name("name"))).transpose()?;
     if let Some(topics) = edit.topics {
+        check_uplink(&topics)?;
         device = services.registry.set_device_topics(&device.id, topics).await?;
         // The next connection gets the new filters; the present one must not keep the old.
         services.broker.disconnect_owner(&Owner::Device(device.id.clone()));

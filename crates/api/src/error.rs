@@ -56,18 +56,15 @@ impl ApiError {
 /// understood, and what it names does not work.
 fn status_of(code: &str) -> StatusCode {
     match code {
-        "not_found" | "unknown_device" | "unknown_integration" => StatusCode::NOT_FOUND,
-        code if code.ends_with("_not_found") => StatusCode::NOT_FOUND,
-        "name_empty" | "name_too_long" | "name_character" | "topic_character" | "bad_request" => {
-            StatusCode::BAD_REQUEST
-        }
+        "not_found" => StatusCode::NOT_FOUND,
+        "name_empty" | "name_too_long" | "name_character" | "topic_character" => StatusCode::BAD_REQUEST,
         "stale" => StatusCode::PRECONDITION_FAILED,
-        "internal" | "storage" | "corrupt" => StatusCode::INTERNAL_SERVER_ERROR,
+        "internal" | "storage" | "sealed" | "key_missing" | "wrong_master_key" => StatusCode::INTERNAL_SERVER_ERROR,
         code if code.ends_with("_taken") => StatusCode::CONFLICT,
-        "device_bound" | "already_bound" | "conflict" | "backlog" | "backlog_waits" | "removing" => {
+        "device_bound" | "already_bound" | "not_bound" | "conflict" | "backlog" | "being_removed" => {
             StatusCode::CONFLICT
         }
-        "unavailable" | "stopping" => StatusCode::SERVICE_UNAVAILABLE,
+        "journal_unavailable" | "not_running" | "stopping" => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::UNPROCESSABLE_ENTITY,
     }
 }

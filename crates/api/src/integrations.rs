@@ -39,9 +39,15 @@ pub(crate) async fn login(
 pub(crate) async fn list(State(services): State<Services>, _: Read) -> Result<Json<Page<IntegrationShow>>, ApiError> {
     let mut items = Vec::new();
     for integration in services.registry.integrations().await? {
-        let mut shown = shown(&services, &integration.id).await?;
-        shown.devices = None;
-        items.push(shown);
+        match shown(&services, &integration.id).await {
+            Ok(mut shown) => {
+                shown.devices = None;
+                items.push(shown);
+            }
+            // Its removal was finished since the list was read.
+            Err(error) if error.status == StatusCode::NOT_FOUND => {}
+            Err(error) => return Err(error),
+        }
     }
     Ok(Json(Page::all(items)))
 }
@@ -104,9 +110,12 @@ pub(crate) async fn edit(
         edit.hub_ca = access.hub_ca;
         edit.hub_endpoint = access.hub_endpoint;
     }
-    services.relay.provisioner().edit(&integration.id, edit).await.map_err(refused)?;
+    let leaves = !edit.remove_devices.is_empty();
+    let report = services.relay.provisioner().edit(&integration.id, edit).await.map_err(refused)?;
     services.audit(&caller, "integration.edit", integration.id.as_str()).await;
-    Ok(Json(shown(&services, &integration.id).await?))
+    let mut shown = shown(&services, &integration.id).await?;
+    shown.removed = leaves.then(|| removed(report.removed));
+    Ok(Json(shown))
 }
 
 pub(crate) async fn pause(
@@ -287,6 +296,7 @@ fn show_status(services: &Services, status: IntegrationStatus) -> IntegrationSho
         device_id_template: integration.settings.device_id_template,
         on_existing: integration.settings.on_existing,
         on_missing: integration.settings.on_missing,
+        removed: None,
     }
 }
 

@@ -10,7 +10,7 @@
 //! - [`shapes`]: the JSON, as types that the commands use too;
 //! - [`access`]: who asks: bearer tokens and their scopes; hosts and origins on loopback;
 //! - [`error`]: refusals as problem details (RFC 9457);
-//! - [`extract`]: bodies and queries whose refusals are problem details too;
+//! - `extract`: bodies and queries whose refusals are problem details too; `filters`: topic filters that a user gives;
 //! - the handlers: [`devices`], [`integrations`], [`dead_letters`], [`signals`], [`events`], [`tokens`], [`users`],
 //!   [`server`], [`health`].
 
@@ -19,7 +19,8 @@ pub mod dead_letters;
 pub mod devices;
 pub mod error;
 pub mod events;
-pub mod extract;
+mod extract;
+mod filters;
 pub mod health;
 pub mod integrations;
 pub mod server;

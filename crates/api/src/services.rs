@@ -105,7 +105,7 @@ pub fn router(services: Services) -> Router {
         .fallback(no_such_page)
         .method_not_allowed_fallback(no_such_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES))
-        .layer(middleware::from_fn(access::check_host))
+        .layer(middleware::from_fn_with_state(services.clone(), access::check_host))
         .with_state(services)
 }
 

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::access::{Admin, Scope};
 use crate::extract::Body;
+use crate::filters::is_filter;
 use crate::shapes::Page;
 use crate::shapes::misc::{NewToken, TokenMade, TokenRow};
 use crate::{ApiError, Services};
@@ -53,19 +54,6 @@ fn check_scopes(scopes: &[String]) -> Result<(), ApiError> {
         }
     }
     Ok(())
-}
-
-/// Whether `text` is an MQTT topic filter: `#` stands alone and last, `+` alone in its level.
-fn is_filter(text: &str) -> bool {
-    let levels: Vec<&str> = text.split('/').collect();
-    let last = levels.len() - 1;
-    !text.is_empty()
-        && !text.contains('\0')
-        && levels.iter().enumerate().all(|(i, level)| match *level {
-            "+" => true,
-            "#" => i == last,
-            level => !level.contains(['+', '#']),
-        })
 }
 
 pub(crate) async fn revoke(

@@ -1,5 +1,6 @@
 //! The way to a hub for the commands that speak to one themselves.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -16,6 +17,8 @@ use serde_json::{Map, Value};
 
 use crate::cli::Failure;
 use crate::cli::check::string_problem;
+use crate::config::settings::beside;
+use crate::server::own_hub;
 
 /// How a hub is reached if it is not Azure's.
 #[derive(Debug, Clone, Default)]
@@ -24,6 +27,25 @@ pub struct Reach {
     pub ca: Option<String>,
     /// Other addresses: `amqps=HOST:PORT`.
     pub endpoint: Option<String>,
+}
+
+impl Reach {
+    /// The same; if nothing was said and `string` names the local hub of a server on this machine, as that is reached.
+    #[must_use]
+    pub fn or_local_hub(self, string: &str, data: &Path) -> Self {
+        if self.ca.is_some() || self.endpoint.is_some() {
+            return self;
+        }
+        let file = beside(data, "local-hub").join(own_hub::CONNECTION_FILE);
+        let Some(hub) = own_hub::remembered(&file) else { return self };
+        let strings = &hub.connection_strings;
+        let service = [&strings.iothubowner, &strings.service].contains(&&string.trim().to_owned());
+        if !service && string.trim() != strings.eventhubs_tls {
+            return self;
+        }
+        let endpoint = service.then(|| own_hub::endpoint(&hub));
+        Self { ca: std::fs::read_to_string(&hub.ca_file).ok(), endpoint }
+    }
 }
 
 /// From where to read.

@@ -1,5 +1,7 @@
 //! Logs and metrics: what the process tells of itself. Set up once, by the binary.
 
+use std::io::IsTerminal;
+
 use hubward_model::Problem;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
@@ -21,7 +23,10 @@ pub fn log_to_stderr(filter: &str, format: LogFormat) -> Result<(), Problem> {
         )
         .with_field("log")
     })?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     let done = match format {
         LogFormat::Text => builder.try_init(),
         LogFormat::Json => builder.json().try_init(),

@@ -45,6 +45,9 @@ pub struct IntegrationShow {
     pub on_existing: OnExisting,
     /// What to do when an identity was deleted outside.
     pub on_missing: OnMissing,
+    /// In the answer to an edit that removed devices: what became of their identities.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub removed: Option<Removal>,
 }
 
 /// A device in an integration.

@@ -98,6 +98,36 @@ pub struct JournalInfo {
     pub segments: u64,
 }
 
+/// What reading all of the journal found.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct JournalVerified {
+    /// Each segment, oldest first.
+    pub segments: Vec<SegmentVerified>,
+    /// All records that can be read.
+    pub records: u64,
+    /// Nothing is damaged or missing.
+    pub good: bool,
+}
+
+/// What was found in one segment.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SegmentVerified {
+    /// Its file.
+    pub file: String,
+    /// Records that can be read.
+    pub records: u64,
+    /// Bytes of them and of what is damaged.
+    pub bytes: u64,
+    /// First offset it may hold.
+    pub first: Offset,
+    /// Exclusive end of its offsets.
+    pub end: Offset,
+    /// The header cannot be read; the records can without it.
+    pub header_damaged: bool,
+    /// Offsets that should be here and cannot be read.
+    pub damage: Vec<serde_json::Value>,
+}
+
 /// The server and its addresses.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct About {

@@ -134,8 +134,11 @@ async fn metrics_are_open_on_this_machine_and_need_a_token_from_elsewhere() {
 }
 
 #[tokio::test]
-async fn behind_a_proxy_nobody_is_taken_for_this_machine() {
+async fn behind_a_proxy_nobody_is_taken_for_this_machine_and_any_host_is_served() {
     let rig = Rig::with(|services| services.access.trust_proxy = true).await;
+    let mut proxied = request(Method::GET, "/healthz", None, None);
+    proxied.headers_mut().insert("host", "hubward.example".parse().unwrap());
+    assert_eq!(rig.send(proxied).await.status, StatusCode::OK);
     assert_eq!(rig.send(request(Method::GET, "/metrics", None, None)).await.status, StatusCode::UNAUTHORIZED);
     rig.stop().await;
 }

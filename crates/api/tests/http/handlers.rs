@@ -74,14 +74,14 @@ async fn what_is_wrong_with_a_device_is_named_with_code_field_and_remedy() {
 async fn devices_are_renamed_rotated_listed_in_pages_and_removed() {
     let rig = Rig::new().await;
     let made = add_device(&rig, "b").await;
-    for name in ["a", "c"] {
+    for name in ["a", "cellar"] {
         add_device(&rig, name).await;
     }
     let page = rig.get("/api/v1/devices?limit=2").await.json();
     assert_eq!((page["items"][1]["name"].as_str(), page["next"].as_str()), (Some("b"), Some("b")));
     let page = rig.get("/api/v1/devices?limit=2&cursor=b").await.json();
-    assert_eq!((page["items"][0]["name"].as_str(), page["next"].as_str()), (Some("c"), None));
-    assert_eq!(rig.get("/api/v1/devices?q=C").await.json()["items"].as_array().unwrap().len(), 1);
+    assert_eq!((page["items"][0]["name"].as_str(), page["next"].as_str()), (Some("cellar"), None));
+    assert_eq!(rig.get("/api/v1/devices?q=CELL").await.json()["items"].as_array().unwrap().len(), 1);
 
     let answer = rig.ask(Method::PATCH, "/api/v1/devices/b", Some(json!({ "name": "beta" }))).await;
     assert_eq!((answer.json()["name"].as_str(), answer.json()["id"].as_str()), (Some("beta"), made["id"].as_str()));

@@ -73,9 +73,10 @@ impl Rig {
 
     pub(crate) async fn with(change: impl FnOnce(&mut Services)) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("data")).unwrap();
         let keys = KeySource { text: None, file: folder.path().join("key") };
-        let registry = Registry::open(&folder.path().join("registry.db"), keys).await.unwrap();
-        let options = Options { segment_bytes: 1 << 20, ..Options::new(folder.path().join("journal")) };
+        let registry = Registry::open(&folder.path().join("data/registry.db"), keys).await.unwrap();
+        let options = Options { segment_bytes: 1 << 20, ..Options::new(folder.path().join("data/journal")) };
         let (journal, committer) = Journal::open(options, Arc::new(RealFiles)).unwrap();
         let committer = std::thread::spawn(move || committer.run());
         let broker = Broker::new(hubward_broker::Options::default(), journal.clone(), Arc::new(Nobody));

@@ -29,6 +29,9 @@ pub struct ApiArgs {
     /// Token for it [default: what DATA.admin.json says]
     #[arg(long, env = "HUBWARD_TOKEN", value_name = "TOKEN", hide_env_values = true, global = true)]
     pub token: Option<String>,
+    /// Certificate (PEM) to trust for it, besides the public ones
+    #[arg(long, env = "HUBWARD_CA", value_name = "FILE", global = true)]
+    pub ca: Option<PathBuf>,
     /// Data folder of a server on this machine [default: ./hubward-data]
     #[arg(long, env = "HUBWARD_DATA", value_name = "FOLDER", global = true)]
     pub data: Option<PathBuf>,
@@ -43,8 +46,10 @@ impl ApiArgs {
 
     /// A client for the server that is meant.
     pub fn client(&self) -> Result<Client, Failure> {
+        let ca = self.ca.as_deref().map(|file| super::secrets::read_text(file, "certificate")).transpose()?;
+        let client = |url: &str, token| Client::trusting(url, token, ca.as_deref());
         if let (Some(url), Some(token)) = (&self.url, &self.token) {
-            return Client::new(url, SecretString::from(token.clone()));
+            return client(url, SecretString::from(token.clone()));
         }
         let path = beside(&self.data(), "admin.json");
         let file = AdminFile::read(&path).map_err(|error| no_admin_file(&path, &error))?;
@@ -53,9 +58,9 @@ impl ApiArgs {
             (Some(url), None) if url.trim_end_matches('/') != file.url.trim_end_matches('/') => {
                 Err(Failure::usage(format!("there is no token for {url}"), "give one with HUBWARD_TOKEN or --token"))
             }
-            (Some(url), None) => Client::new(url, file.token),
-            (None, Some(token)) => Client::new(&file.url, SecretString::from(token.clone())),
-            (_, _) => Client::new(&file.url, file.token),
+            (Some(url), None) => client(url, file.token),
+            (None, Some(token)) => client(&file.url, SecretString::from(token.clone())),
+            (_, _) => client(&file.url, file.token),
         }
     }
 }
@@ -84,6 +89,11 @@ pub struct Client {
 impl Client {
     /// A client for the server at `url`.
     pub fn new(url: &str, token: SecretString) -> Result<Self, Failure> {
+        Self::trusting(url, token, None)
+    }
+
+    /// The same, with a certificate (PEM) to trust besides the public ones.
+    pub fn trusting(url: &str, token: SecretString, ca: Option<&str>) -> Result<Self, Failure> {
         let base = url.trim_end_matches('/').to_owned();
         if !base.starts_with("http://") && !base.starts_with("https://") {
             return Err(Failure::usage(
@@ -91,7 +101,10 @@ impl Client {
                 "write it as http://127.0.0.1:8080 or https://hubward.example",
             ));
         }
+        let tls = hubward_iothub::tls::client_config(ca)
+            .map_err(|error| Failure::usage(error.to_string(), "give the certificate as PEM text with --ca"))?;
         let http = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls)
             .connect_timeout(CONNECT_LIMIT)
             .no_proxy()
             .build()
@@ -223,7 +236,8 @@ mod tests {
         AdminFile { url: "http://127.0.0.1:1".into(), token: "s3cret".to_owned().into() }
             .write(&beside(&data, "admin.json"))
             .unwrap();
-        let args = |url: Option<&str>| ApiArgs { url: url.map(Into::into), token: None, data: Some(data.clone()) };
+        let args =
+            |url: Option<&str>| ApiArgs { url: url.map(Into::into), token: None, ca: None, data: Some(data.clone()) };
         assert_eq!(args(None).client().unwrap().base(), "http://127.0.0.1:1");
         assert!(args(Some("http://127.0.0.1:1/")).client().is_ok());
         let problem = args(Some("http://elsewhere:1")).client().unwrap_err().problem.unwrap();

@@ -139,8 +139,8 @@ mod tests {
 
     #[test]
     fn the_script_quotes_what_a_shell_would_read() {
-        let text = script(&args("plant-7", "plant (test)", "s1", 2)).unwrap().join("\n");
-        assert!(text.contains("--resource-group 'plant (test)' --location 'west europe' --sku S1 --unit 2 "), "{text}");
+        let text = script(&args("plant-7", "plant(test)", "s1", 2)).unwrap().join("\n");
+        assert!(text.contains("--resource-group 'plant(test)' --location 'west europe' --sku S1 --unit 2 "), "{text}");
         assert!(text.contains("registryReadWrite"));
         assert!(script(&args("plant-7", "g", "F1", 1)).unwrap().join("\n").contains("--partition-count 2"));
     }

@@ -28,22 +28,25 @@ const EXAMPLES: &str = "\
 Examples:
   hubward check                                   whether this machine is ready
   hubward check hub-name plant-7-hub
-  hubward check resource-group 'plant (test)'
+  hubward check resource-group 'plant(test)'
   hubward check connection-string-file hub.txt    its grammar; 'integration login' also asks the hub";
 
 #[derive(Debug, Subcommand)]
 enum What {
     /// Whether Azure takes it as the name of a hub
+    #[command(after_help = "Examples:\n  hubward check hub-name plant-7-hub")]
     HubName {
         /// The name
         value: String,
     },
     /// Whether Azure takes it as the name of a resource group
+    #[command(after_help = "Examples:\n  hubward check resource-group 'plant(test)'")]
     ResourceGroup {
         /// The name
         value: String,
     },
     /// Whether a file holds a hub's connection string; nobody is asked
+    #[command(after_help = "Examples:\n  hubward check connection-string-file hub.txt")]
     ConnectionStringFile {
         /// The file; '-' reads standard input
         file: PathBuf,

@@ -294,14 +294,21 @@ fn snippet(
                 format!("  mosquitto_pub -h {reach} -p {port} -u {user} -P 'PASSWORD' -q 1 -t '{topic}' -m 21.5"),
             ]
         }
-        DeviceKind::Pycom => vec![
-            format!("  server     {reach} port {port}"),
-            format!("  token      {secret}"),
-            String::new(),
-            "On the board, in pybytes_config.json or with pybytes.set_config:".to_owned(),
-            format!("  \"server\": \"{reach}\", \"device_id\": \"TOKEN\""),
-            "Pycom's firmware speaks clear text: keep it within your own network.".to_owned(),
-        ],
+        DeviceKind::Pycom => {
+            let mut lines = vec![
+                format!("  pybytes.set_config('server', '{reach}')"),
+                format!("  pybytes.set_config('username', '{}')", username.unwrap_or("hubward")),
+                format!("  pybytes.set_config('device_id', '{secret}')"),
+                "  pybytes.reconnect()".to_owned(),
+                String::new(),
+                "These lines are for the board's REPL. The firmware speaks clear text: keep it within your own network."
+                    .to_owned(),
+            ];
+            if port != "1883" {
+                lines.push(format!("The firmware knows port 1883 alone, and this server listens on {port}."));
+            }
+            lines
+        }
     };
     if reach.starts_with("127.") || reach == "localhost" {
         lines.push(format!(

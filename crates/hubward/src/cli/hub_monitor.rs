@@ -23,6 +23,9 @@ pub struct HubMonitorArgs {
     /// Other addresses of the hub: amqps=H:P
     #[arg(long, value_name = "LIST")]
     hub_endpoint: Option<String>,
+    /// Data folder of a server on this machine: its local hub needs no --hub-ca [default: ./hubward-data]
+    #[arg(long, env = "HUBWARD_DATA", value_name = "FOLDER")]
+    data: Option<PathBuf>,
     /// Begin with the oldest event that the hub still has
     #[arg(long)]
     from_start: bool,
@@ -42,7 +45,8 @@ Examples:
 pub(super) async fn run(args: HubMonitorArgs, json: bool) -> Result<(), Failure> {
     let string = secrets::read(&args.connection_string_file, "connection string")?;
     let ca = args.hub_ca.as_deref().map(|file| secrets::read_text(file, "certificate")).transpose()?;
-    let reach = Reach { ca, endpoint: args.hub_endpoint };
+    let data = args.data.unwrap_or_else(|| PathBuf::from("hubward-data"));
+    let reach = Reach { ca, endpoint: args.hub_endpoint }.or_local_hub(string.expose_secret(), &data);
     let start = if args.from_start { Start::Beginning } else { Start::Now };
     let end = args.duration.map(|duration| Instant::now() + duration);
     let mut monitor = match until(end, Monitor::open(string.expose_secret(), &reach, start)).await {

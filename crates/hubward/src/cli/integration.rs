@@ -313,6 +313,7 @@ async fn run_edit(client: &Client, args: EditArgs, json: bool) -> Result<(), Fai
 
 /// Waits until every identity is made or refused, telling how far it is; fails if one was refused.
 async fn finish(client: &Client, mut shown: IntegrationShow, json: bool) -> Result<(), Failure> {
+    let removed = shown.removed.take();
     let bar = (!json && output::is_terminal()).then(|| {
         let style = indicatif::ProgressStyle::with_template("identities {pos}/{len} {wide_bar}");
         let bar = indicatif::ProgressBar::new(shown.device_count as u64);
@@ -334,7 +335,11 @@ async fn finish(client: &Client, mut shown: IntegrationShow, json: bool) -> Resu
     if let Some(bar) = &bar {
         bar.finish_and_clear();
     }
+    shown.removed = removed;
     print(&shown, json)?;
+    if let Some(removal) = shown.removed.as_ref().filter(|_| !json) {
+        print_removal("devices", removal, json)?;
+    }
     let refused = of_state(&shown, BindingState::Conflict).count() + of_state(&shown, BindingState::Creating).count();
     if refused > 0 {
         let name = &shown.name;

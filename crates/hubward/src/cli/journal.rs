@@ -1,8 +1,7 @@
 //! `hubward journal …`
 
 use clap::{Args, Subcommand};
-use hubward_api::shapes::misc::JournalInfo;
-use serde_json::Value;
+use hubward_api::shapes::misc::{JournalInfo, JournalVerified};
 
 use super::api::ApiArgs;
 use super::{Failure, output};
@@ -40,18 +39,30 @@ pub(super) async fn run(args: JournalArgs, json: bool) -> Result<(), Failure> {
             output::line(&format!("on disk  {} in {} segments", human_size(info.bytes), info.segments))
         }
         JournalCommand::Verify => {
-            let report: Value = client.post("/api/v1/journal/verify").await?;
+            let report: JournalVerified = client.post("/api/v1/journal/verify").await?;
             if json {
                 output::json(&report)?;
-            } else if let Value::Object(fields) = &report {
-                for (name, value) in fields {
-                    output::line(&format!("{:<10} {value}", name.replace('_', " ")))?;
-                }
+                return if report.good { Ok(()) } else { Err(Failure::said()) };
             }
-            let damaged = report.get("damaged").is_some_and(|d| !matches!(d, Value::Null | Value::Bool(false)))
-                && report.get("damaged").and_then(Value::as_array).is_none_or(|list| !list.is_empty())
-                && report.get("damaged").and_then(Value::as_u64) != Some(0);
-            if damaged { Err(Failure::said()) } else { Ok(()) }
+            for segment in &report.segments {
+                let damage = if segment.header_damaged || !segment.damage.is_empty() { "DAMAGED" } else { "good" };
+                output::line(&format!(
+                    "{}  {} records from {} to before {}, {}: {damage}",
+                    segment.file,
+                    segment.records,
+                    segment.first,
+                    segment.end,
+                    human_size(segment.bytes)
+                ))?;
+            }
+            if report.good {
+                return output::line(&format!("{} records can be read, nothing is damaged or missing", report.records));
+            }
+            Err(Failure::new(
+                "journal_damaged",
+                format!("{} records can be read; others are damaged or missing", report.records),
+                "restore the data folder from a backup, or go on: readers skip what cannot be read and say so",
+            ))
         }
     }
 }

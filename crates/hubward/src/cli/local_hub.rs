@@ -4,19 +4,19 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
-use hubward_local_hub::{HubInfo, LocalHub, Options};
+use hubward_local_hub::{HubInfo, Options};
 
 use super::{Failure, output};
 use crate::config::settings::LogFormat;
 use crate::observe;
-use crate::server::own_hub::{endpoint, https_host, start_problem};
+use crate::server::own_hub::{RunningHub, endpoint, https_host};
 use crate::server::{private_file, stop_signals};
 
 /// `hubward local-hub`
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct LocalHubArgs {
-    /// Identity registry (REST) [default: 127.0.0.1, a free port]
+    /// Identity registry (REST) [default: 127.0.0.1, the port of the last run or a free one]
     #[arg(long, value_name = "HOST:PORT", help_heading = "Listeners")]
     https: Option<SocketAddr>,
     /// AMQP over TLS: devices, and the built-in endpoint
@@ -95,7 +95,7 @@ pub(super) async fn run(args: LocalHubArgs, json: bool) -> Result<(), Failure> {
     let options = args.options()?;
     observe::log_to_stderr(&args.log, LogFormat::Text)?;
     let mut signals = stop_signals::watch().map_err(|error| Failure::unexpected("watching for signals", error))?;
-    let hub = LocalHub::start(options).await.map_err(|error| start_problem(&error, &args.data))?;
+    let hub = RunningHub::start(options).await?;
     let told = tell(hub.info(), &args, json);
     if told.is_ok() {
         signals.first().await;

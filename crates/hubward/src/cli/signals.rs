@@ -284,12 +284,13 @@ fn print_signal(line: &SignalLine, json: bool) -> Result<(), Failure> {
     if json {
         return output::json(line);
     }
+    let test = if line.test { " test message;" } else { "" };
     let fate = match line.deliveries.as_slice() {
         [] => "durable; no integration".to_owned(),
         deliveries => {
             let fates: Vec<String> =
                 deliveries.iter().map(|d| format!("{}: {}", d.integration, words(&d.state))).collect();
-            format!("durable; {}", fates.join(", "))
+            format!("durable;{test} {}", fates.join(", "))
         }
     };
     output::line(&format!(

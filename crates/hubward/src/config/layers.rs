@@ -12,7 +12,8 @@ use super::keys::{self, KEYS, Key, Shape};
 pub const SYSTEM_FILE: &str = "/etc/hubward/hubward.toml";
 
 /// Variables that start like settings and are none: they belong to the commands that talk to a server, and to the key.
-const OTHER_VARIABLES: &[&str] = &["HUBWARD_CONFIG", "HUBWARD_URL", "HUBWARD_TOKEN", "HUBWARD_MASTER_KEY"];
+const OTHER_VARIABLES: &[&str] =
+    &["HUBWARD_CA", "HUBWARD_CONFIG", "HUBWARD_URL", "HUBWARD_TOKEN", "HUBWARD_MASTER_KEY"];
 
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -89,7 +89,8 @@ fn reading(actor: &Actor, number: usize, count: u32) -> Bytes {
     let value = temperature(number, count);
     match actor.kind {
         DeviceKind::Mqtt => Bytes::from(format!("{{\"temperature\":{value:.2},\"count\":{count}}}")),
-        DeviceKind::Pycom => Bytes::from(pybytes::float_signal(0, value)),
+        // In steps of a sixteenth, which a frame's 32-bit float holds exactly.
+        DeviceKind::Pycom => Bytes::from(pybytes::float_signal(0, (value * 16.0).round() / 16.0)),
     }
 }
 

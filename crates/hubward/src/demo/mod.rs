@@ -168,7 +168,7 @@ impl Show {
                     }));
                 }
                 output::line(&format!(
-                    "  {name:<11} {what:<28} in the hub as {:<30} after {millis:>4} ms",
+                    "  {name:<11} {what:<32} in the hub as {:<28}  after {millis:>4} ms",
                     event.device_id
                 ))?;
                 if std::mem::take(&mut self.first) {

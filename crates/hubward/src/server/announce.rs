@@ -146,7 +146,7 @@ pub fn lines(addresses: &Addresses) -> Vec<String> {
 
 fn hub_file(addresses: &Addresses) -> String {
     let folder = crate::config::settings::beside(&addresses.data, "local-hub");
-    folder.join("hub.json").display().to_string()
+    folder.join(super::own_hub::CONNECTION_FILE).display().to_string()
 }
 
 /// How boards on the network reach the server.

@@ -9,8 +9,8 @@ use hubward_model::Problem;
 
 use super::private_file;
 
-/// In the hub's folder: what it said when it last ran.
-const INFO_FILE: &str = "hub.json";
+/// In the hub's folder: how it was reached when it last ran, with its connection strings.
+pub const CONNECTION_FILE: &str = "connection.json";
 
 /// A local hub that runs.
 pub struct RunningHub {
@@ -18,21 +18,24 @@ pub struct RunningHub {
 }
 
 impl RunningHub {
-    /// Starts it with its data in `folder`, on the ports it had before if they are free.
-    pub async fn start(folder: &Path) -> Result<Self, Problem> {
-        let file = folder.join(INFO_FILE);
-        let before = remembered(&file);
-        let hub = match start_on(folder, before.as_ref()).await {
-            Err(StartError::Listen { listener, address, source }) if before.is_some() => {
-                tracing::warn!(
-                    listener, %address, %source,
-                    "the local hub gets another port: integrations that name the old one must be edited"
-                );
-                start_on(folder, None).await
-            }
-            started => started,
+    /// Starts it. Where `options` leave the port open it gets the one it had before, if that is free.
+    pub async fn start(options: Options) -> Result<Self, Problem> {
+        let folder = options.data.clone();
+        let file = folder.join(CONNECTION_FILE);
+        let hub = match remembered(&file) {
+            None => LocalHub::start(options).await,
+            Some(before) => match LocalHub::start(as_before(options.clone(), &before)).await {
+                Err(StartError::Listen { listener, address, source }) => {
+                    tracing::warn!(
+                        listener, %address, %source,
+                        "the local hub gets another port: integrations that name the old one must be edited"
+                    );
+                    LocalHub::start(options).await
+                }
+                started => started,
+            },
         };
-        let hub = hub.map_err(|error| start_problem(&error, folder))?;
+        let hub = hub.map_err(|error| start_problem(&error, &folder))?;
         let text = serde_json::to_vec_pretty(hub.info()).map_err(|error| kept(&file, &error))?;
         private_file::write(&file, &text).map_err(|error| kept(&file, &error))?;
         Ok(Self { hub })
@@ -78,25 +81,33 @@ fn with_port(host: &str, address: &str) -> String {
     format!("{host}:{port}")
 }
 
-async fn start_on(folder: &Path, before: Option<&HubInfo>) -> Result<LocalHub, StartError> {
-    let mut options = Options::new(folder);
-    let address = |text: &str| text.parse::<SocketAddr>().ok();
-    if let Some(before) = before {
-        options.https = address(&before.https).unwrap_or(options.https);
-        options.amqps = address(&before.amqps).unwrap_or(options.amqps);
-        options.amqp = before.amqp.as_deref().and_then(address).or(options.amqp);
+/// The options with the ports of the last run, where the host is the same and no port was asked for.
+fn as_before(mut options: Options, before: &HubInfo) -> Options {
+    let keep = |wanted: &mut SocketAddr, before: &str| {
+        if let Ok(before) = before.parse::<SocketAddr>()
+            && wanted.port() == 0
+            && wanted.ip() == before.ip()
+        {
+            *wanted = before;
+        }
+    };
+    keep(&mut options.https, &before.https);
+    keep(&mut options.amqps, &before.amqps);
+    if let (Some(wanted), Some(before)) = (&mut options.amqp, &before.amqp) {
+        keep(wanted, before);
     }
-    LocalHub::start(options).await
+    options
 }
 
-fn remembered(file: &Path) -> Option<HubInfo> {
+/// How the hub in this folder was reached when it last ran.
+#[must_use]
+pub fn remembered(file: &Path) -> Option<HubInfo> {
     let text = std::fs::read(file).ok()?;
     serde_json::from_slice(&text).inspect_err(|error| tracing::warn!(%error, "the hub's old ports are forgotten")).ok()
 }
 
 /// Why a hub did not start, with what to do.
-#[must_use]
-pub fn start_problem(error: &StartError, folder: &Path) -> Problem {
+fn start_problem(error: &StartError, folder: &Path) -> Problem {
     let remedy = match error {
         StartError::Listen { listener, .. } => {
             format!("stop the program that listens there, or choose another address with --{listener} HOST:PORT")
