@@ -43,7 +43,7 @@ suite_lint() {
 
 suite_rust() {
   cargo build --locked -p hubward || { fail "build of the hubward binary"; return; }
-  HUBWARD_BIN=$PWD/${CARGO_TARGET_DIR:-target}/debug/hubward \
+  TEST_HUBWARD=$PWD/${CARGO_TARGET_DIR:-target}/debug/hubward \
     cargo test --workspace --locked --no-fail-fast 2>&1 | tee "$log"
   local status=${PIPESTATUS[0]} p f s
   p=$(awk '/^test result:/ {n += $4} END {print n + 0}' "$log")
@@ -97,7 +97,7 @@ ensure_clients() {
 
 run_pytest() { # suite, folder
   cargo build --locked --quiet -p hubward || { fail "build of the hubward binary"; return; }
-  HUBWARD_BIN=$PWD/${CARGO_TARGET_DIR:-target}/debug/hubward \
+  TEST_HUBWARD=$PWD/${CARGO_TARGET_DIR:-target}/debug/hubward \
     scripts/private-net "$venv/bin/python" -m pytest -q -p no:cacheprovider "$2" 2>&1 | tee "$log"
   local status=${PIPESTATUS[0]} line p f s
   line=$(grep -E '^[0-9]+ (passed|failed|skipped|error)|^=.*(passed|failed|error)' "$log" | tail -n 1)

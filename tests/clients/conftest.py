@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-BINARY = os.environ.get("HUBWARD_BIN") or str(
+BINARY = os.environ.get("TEST_HUBWARD") or str(
     pathlib.Path(__file__).resolve().parents[2] / "target" / "debug" / "hubward"
 )
 PATIENCE = 60.0
@@ -149,7 +149,7 @@ class BoundDevice:
         self.username = added.get("username")
         self.password = added.get("password") or added.get("token")
         self.token = added.get("token")
-        shown = server.add_integration(f"to the hub: {name}", "Temp", name)
+        shown = server.add_integration(name, "Temp", name)
         self.hub_device_id = shown["devices"][0]["hub_device_id"]
 
 

@@ -59,8 +59,8 @@ def test_paho_signals_arrive_in_order(server, reader, bound_device, protocol, qo
     client, reason = connect(server, device, protocol)
     assert not reason.is_failure
     sent = [f"{number}".encode() for number in range(50)]
-    for payload in sent:
-        client.publish(f"devices/{device.id}/signals/n", payload, qos=qos).wait_for_publish(PATIENCE)
+    messages = [client.publish(f"devices/{device.id}/signals/n", payload, qos=qos) for payload in sent]
+    wait_until("all acknowledgements", lambda: all(message.is_published() for message in messages))
     client.disconnect()
     client.loop_stop()
     events = reader.wait_for(device.hub_device_id, len(sent))
@@ -75,7 +75,7 @@ def test_mqtt5_content_type_and_user_properties_arrive(server, reader, bound_dev
     publish.ContentType = "application/json"
     publish.UserProperty = [("room", "kitchen"), ("topic", "not mine"), ("unit", "°C")]
     message = client.publish(f"devices/{device.id}/signals/n", b'{"t":21}', qos=1, properties=publish)
-    message.wait_for_publish(PATIENCE)
+    wait_until("the acknowledgement", message.is_published)
     client.disconnect()
     client.loop_stop()
     (event,) = reader.wait_for(device.hub_device_id, 1)
@@ -133,7 +133,8 @@ def test_the_official_registry_client_sees_the_identity(server, bound_device, mo
 def test_signals_shows_each_as_received_durable_and_accepted(server, reader, bound_device):
     device = bound_device()
     client, _ = connect(server, device, paho.MQTTv311)
-    client.publish(f"devices/{device.id}/signals/t", b"21.5", qos=1).wait_for_publish(PATIENCE)
+    message = client.publish(f"devices/{device.id}/signals/t", b"21.5", qos=1)
+    wait_until("the acknowledgement", message.is_published)
     client.disconnect()
     client.loop_stop()
     (event,) = reader.wait_for(device.hub_device_id, 1)

@@ -16,7 +16,7 @@ import time
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-BINARY = pathlib.Path(os.environ.get("HUBWARD_BIN") or ROOT / "target" / "debug" / "hubward")
+BINARY = pathlib.Path(os.environ.get("TEST_HUBWARD") or ROOT / "target" / "debug" / "hubward")
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"(?:<!-- (?P<note>[^>]*?) -->\s*)?^(?P<indent> *)```sh\n(?P<text>.*?)^ *```$", re.M | re.S)
 PATIENCE = 60.0

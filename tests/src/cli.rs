@@ -74,14 +74,16 @@ impl Cli {
     /// Adds an ordinary device and returns its id and password.
     pub async fn add_device(&self, name: &str) -> Result<(String, String)> {
         let added = self.json(&["device", "add", name]).await?;
-        let text = |key: &str| added[key].as_str().map(str::to_owned).with_context(|| format!("device add gives {key}"));
+        let text =
+            |key: &str| added[key].as_str().map(str::to_owned).with_context(|| format!("device add gives {key}"));
         Ok((text("id")?, text("password")?))
     }
 
     /// Adds a Pycom device and returns its id and token.
     pub async fn add_pycom(&self, name: &str) -> Result<(String, String)> {
         let added = self.json(&["device", "add", name, "--kind", "pycom"]).await?;
-        let text = |key: &str| added[key].as_str().map(str::to_owned).with_context(|| format!("device add gives {key}"));
+        let text =
+            |key: &str| added[key].as_str().map(str::to_owned).with_context(|| format!("device add gives {key}"));
         Ok((text("id")?, text("token")?))
     }
 }

@@ -1,6 +1,7 @@
 //! What arrived at a hub, read from outside with `hubward hub-monitor`, and the rules it must keep.
 
-use std::collections::HashMap;
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::process::Stdio;
 
@@ -8,8 +9,9 @@ use anyhow::{Context, Result, bail, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, BufReader};
 
-use crate::process::binary;
+use crate::process::{PATIENCE, binary};
 
 /// One event as the hub delivered it.
 #[derive(Debug, Clone)]
@@ -34,28 +36,58 @@ pub struct Arrivals {
 }
 
 impl Arrivals {
-    /// Reads everything a hub has, from its start, until at least `count` events came or `seconds` are over.
+    /// Reads what a hub has, from its start, until `enough` says so; an error if it never does.
     ///
-    /// `connection_string` is written to a file in `folder`; `args` are more arguments (`--hub-ca F` and the like).
-    pub async fn read(connection_string: &str, folder: &Path, count: usize, args: &[String]) -> Result<Self> {
+    /// `connection_string` is written to a file in `folder`, never into an argument.
+    pub async fn read_until(connection_string: &str, folder: &Path, enough: impl Fn(&Self) -> bool) -> Result<Self> {
         let file = folder.join("monitor.txt");
         std::fs::write(&file, connection_string).context("write the connection string")?;
-        let output = tokio::process::Command::new(binary())
-            .args(["hub-monitor", "--from-start", "--json", "--for", "60s", "--count", &count.to_string()])
-            .arg("--connection-string-file")
+        let mut monitor = tokio::process::Command::new(binary())
+            .args(["hub-monitor", "--from-start", "--json", "--connection-string-file"])
             .arg(&file)
-            .args(args)
             .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .kill_on_drop(true)
-            .output()
-            .await
+            .spawn()
             .context("run hubward hub-monitor")?;
-        if !output.status.success() {
-            bail!("hub-monitor: {}: {}", output.status, String::from_utf8_lossy(&output.stderr));
+        let output = monitor.stdout.take().context("it has an output")?;
+        let mut lines = BufReader::new(output).lines();
+        let mut arrivals = Self::default();
+        let reading = async {
+            while !enough(&arrivals) {
+                match lines.next_line().await.context("read what it prints")? {
+                    Some(line) if line.trim().is_empty() => {}
+                    Some(line) => arrivals.events.push(parse(&line)?),
+                    None => bail!("hub-monitor ended"),
+                }
+            }
+            Ok(())
+        };
+        let read = tokio::time::timeout(PATIENCE, reading).await;
+        match read {
+            Ok(Ok(())) => return Ok(arrivals),
+            Ok(Err(error)) => {
+                let ended = monitor.wait_with_output().await.context("wait for hub-monitor")?;
+                Err(error.context(String::from_utf8_lossy(&ended.stderr).into_owned()))
+            }
+            Err(_) => bail!("not enough arrived at the hub: {} events", arrivals.events.len()),
         }
-        let text = String::from_utf8(output.stdout).context("hub-monitor prints text")?;
-        let events = text.lines().filter(|line| !line.trim().is_empty()).map(parse).collect::<Result<_>>()?;
-        Ok(Self { events })
+    }
+
+    /// Reads until this many different signals came; a repeat is the same signal.
+    pub async fn read(connection_string: &str, folder: &Path, count: usize) -> Result<Self> {
+        let seen = Cell::new(0);
+        let ids = RefCell::new(HashSet::new());
+        let enough = |arrivals: &Self| {
+            let mut ids = ids.borrow_mut();
+            for event in &arrivals.events[seen.get()..] {
+                ids.insert((event.device_id.clone(), event.message_id.clone()));
+            }
+            seen.set(arrivals.events.len());
+            ids.len() >= count
+        };
+        Self::read_until(connection_string, folder, enough).await
     }
 
     /// The devices' ids, each once.

@@ -81,12 +81,7 @@ impl Hub {
     pub fn integration_args(&self) -> Result<Vec<String>> {
         let amqps = self.info["amqps"].as_str().context("the hub has an AMQP port")?;
         let port = amqps.rsplit(':').next().context("an address has a port")?;
-        Ok(vec![
-            "--hub-ca".into(),
-            self.ca_file().into(),
-            "--hub-endpoint".into(),
-            format!("amqps=localhost:{port}"),
-        ])
+        Ok(vec!["--hub-ca".into(), self.ca_file().into(), "--hub-endpoint".into(), format!("amqps=localhost:{port}")])
     }
 
     /// A file that holds the connection string of `policy`.

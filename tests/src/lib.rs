@@ -28,5 +28,5 @@ pub use events::Arrivals;
 pub use hub::Hub;
 pub use portal::Portal;
 pub use proxy::Proxy;
-pub use world::{Credentials, World};
 pub use server::{Server, ServerOptions};
+pub use world::{Credentials, World};

@@ -12,20 +12,18 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// How often a file or a process is looked at while waiting for it.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// The binary under test: `HUBWARD_BIN`, else the one beside the test's own, built if it is not there.
+/// The binary under test: `TEST_HUBWARD`, else the one beside the test's own, built if it is not there.
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
-        if let Some(path) = std::env::var_os("HUBWARD_BIN") {
+        if let Some(path) = std::env::var_os("TEST_HUBWARD") {
             return path.into();
         }
         // target/debug/deps/test-1234 → target/debug/hubward
         let folder = std::env::current_exe().expect("a test knows its own file");
         let folder = folder.parent().and_then(Path::parent).expect("tests lie in target/<profile>/deps");
-        let built = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "-p", "hubward"])
-            .status()
-            .expect("cargo runs");
+        let built =
+            Command::new(env!("CARGO")).args(["build", "--quiet", "-p", "hubward"]).status().expect("cargo runs");
         assert!(built.success(), "the hubward binary builds");
         folder.join("hubward")
     })
@@ -82,10 +80,7 @@ impl Process {
 
     /// Asks it to stop (SIGTERM).
     pub fn ask_to_stop(&self) -> Result<()> {
-        let status = Command::new("kill")
-            .args(["-TERM", &self.child.id().to_string()])
-            .status()
-            .context("run kill")?;
+        let status = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().context("run kill")?;
         if !status.success() {
             bail!("kill -TERM {} failed with {status}", self.child.id());
         }

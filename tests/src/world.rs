@@ -56,9 +56,8 @@ impl World {
     /// The arguments of `integration add azure` for this hub, up to the devices.
     pub fn add_args(&self, name: &str, topic: &str) -> Result<Vec<String>> {
         let file = self.hub.string_file("registryReadWrite")?;
-        let mut args: Vec<String> = ["integration", "add", "azure", "--name", name, "--topic", topic]
-            .map(str::to_owned)
-            .to_vec();
+        let mut args: Vec<String> =
+            ["integration", "add", "azure", "--name", name, "--topic", topic].map(str::to_owned).to_vec();
         args.extend(["--connection-string-file".into(), file.display().to_string()]);
         args.extend(self.hub.integration_args()?);
         Ok(args)
@@ -116,7 +115,12 @@ impl World {
     /// Reads what arrived at the hub, at least `count` events.
     pub async fn arrivals(&self, count: usize) -> Result<Arrivals> {
         let string = self.hub.connection_string("eventhubs");
-        Arrivals::read(string, self.server.folder(), count, &[]).await
+        Arrivals::read(string, self.server.folder(), count).await
+    }
+
+    /// Reads what arrived at the hub until `enough` says so.
+    pub async fn arrivals_until(&self, enough: impl Fn(&Arrivals) -> bool) -> Result<Arrivals> {
+        Arrivals::read_until(self.hub.connection_string("eventhubs"), self.server.folder(), enough).await
     }
 
     /// Waits until an integration has no backlog, then reads everything that arrived.

@@ -186,5 +186,8 @@ async fn a_test_message_tells_a_good_a_disabled_and_a_deleted_device_apart() {
     let test = &arrivals.events[0];
     assert_eq!(test.properties["hubward-test"], "true");
     let body: Value = serde_json::from_slice(&test.body).unwrap();
-    assert_eq!((&body["hubward"], &body["integration"], &body["device"]), (&json!("test"), &json!("lab"), &json!("good")));
+    assert_eq!(
+        (&body["hubward"], &body["integration"], &body["device"]),
+        (&json!("test"), &json!("lab"), &json!("good"))
+    );
 }

@@ -30,7 +30,7 @@ async fn a_string_that_is_wrong_in_itself_is_refused_by_code_and_field() {
     let good = "HostName=plant.azure-devices.net;SharedAccessKeyName=registryReadWrite;SharedAccessKey=";
     let cases = [
         ("bad_connection_string", "just some text".to_owned()),
-        ("bad_connection_string", String::new()),
+        ("bad_connection_string", ";;".to_owned()),
         ("missing_field", "HostName=plant.azure-devices.net;SharedAccessKeyName=registryReadWrite".to_owned()),
         ("missing_field", format!("SharedAccessKeyName=registryReadWrite;SharedAccessKey={KEY}")),
         ("duplicate_field", format!("{good}{KEY};HostName=other.azure-devices.net")),
@@ -39,7 +39,9 @@ async fn a_string_that_is_wrong_in_itself_is_refused_by_code_and_field() {
         ("device_string", format!("HostName=plant.azure-devices.net;DeviceId=d1;SharedAccessKey={KEY}")),
         (
             "event_hubs_string",
-            format!("Endpoint=sb://x.servicebus.windows.net/;SharedAccessKeyName=service;SharedAccessKey={KEY};EntityPath=p"),
+            format!(
+                "Endpoint=sb://x.servicebus.windows.net/;SharedAccessKeyName=service;SharedAccessKey={KEY};EntityPath=p"
+            ),
         ),
         ("host_not_allowed", format!("HostName=example.org;SharedAccessKeyName=p;SharedAccessKey={KEY}")),
         ("host_not_allowed", format!("HostName=127.0.0.1:443;SharedAccessKeyName=p;SharedAccessKey={KEY}")),

@@ -52,8 +52,9 @@ async fn no_secret_is_in_the_data_folder_or_in_a_log_at_trace_level() {
     for name in ["kitchen", "board"] {
         let id = world.hub_device_id("lab", name).await.unwrap();
         let identity = portal.find(&id).await.unwrap().unwrap();
-        secrets.push(("device key", identity.primary.unwrap().expose_base64().to_owned()));
-        secrets.push(("secondary device key", identity.secondary.unwrap().expose_base64().to_owned()));
+        let (primary, secondary) = identity.keys().unwrap();
+        secrets.push(("device key", primary.expose_base64().to_string()));
+        secrets.push(("secondary device key", secondary.expose_base64().to_string()));
     }
     let admin = world.server.folder().join("data.admin.json");
     let admin: serde_json::Value = serde_json::from_slice(&std::fs::read(admin).unwrap()).unwrap();
