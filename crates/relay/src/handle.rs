@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use hubward_journal::Waiter;
 use hubward_model::{
-    DeviceId, Draft, IntegrationId, IntegrationState, Kind, Message, MessageId, Qos, Record, Timestamp,
+    DeviceId, DeviceName, Draft, IntegrationId, IntegrationState, Kind, Message, MessageId, Qos, Record, Timestamp,
 };
 use hubward_registry::{DeadLetterFilter, Integration};
 use tokio::sync::broadcast;
@@ -210,7 +210,9 @@ impl RelayHandle {
         let received_at = Timestamp::now();
         let began = Instant::now();
         let waiter = Waiter::new();
-        let offset = journal.append(draft(integration, device, received_at), &waiter)?;
+        let name = self.lanes.registry().device_name(device);
+        let name = name.as_ref().map_or(device.as_str(), DeviceName::as_str);
+        let offset = journal.append(draft(integration, device, name, received_at), &waiter)?;
         // Nobody can have settled it before it is durable, so the word cannot be missed.
         let mut trial = dealer.face.trials.wait(device, offset);
         let mut result = TestResult {
@@ -296,11 +298,11 @@ impl RelayHandle {
     }
 }
 
-fn draft(integration: &Integration, device: &DeviceId, received_at: Timestamp) -> Draft {
+fn draft(integration: &Integration, device: &DeviceId, name: &str, received_at: Timestamp) -> Draft {
     let payload = serde_json::json!({
         "hubward": "test",
         "integration": integration.name.as_str(),
-        "device": device.as_str(),
+        "device": name,
         "sent_at": received_at.to_string(),
     });
     Draft {
