@@ -150,19 +150,19 @@ pub enum ClientError {
     Unexpected(&'static str),
 }
 
-/// What became of an outgoing message so far.
+/// What an outgoing message waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Sent {
-    AwaitsPubAck,
-    AwaitsPubRec,
-    AwaitsPubComp,
+enum Awaits {
+    Ack,
+    Rec,
+    Comp,
 }
 
 /// A connected client.
 #[derive(Debug)]
 pub struct Client<S> {
     framed: Framed<S>,
-    sent: HashMap<PacketId, Sent>,
+    sent: HashMap<PacketId, Awaits>,
     /// Incoming messages of quality of service 2 that were handed out and not released.
     received: HashSet<PacketId>,
     events: VecDeque<Event>,
@@ -234,7 +234,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Client<S> {
             publish.packet_id = Some(id);
             Some(id)
         };
-        let state = if publish.qos == Qos::AtLeastOnce { Sent::AwaitsPubAck } else { Sent::AwaitsPubRec };
+        let state = if publish.qos == Qos::AtLeastOnce { Awaits::Ack } else { Awaits::Rec };
         self.framed.queue(&Packet::Publish(publish))?;
         if let Some(id) = id {
             self.sent.insert(id, state);
@@ -404,19 +404,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Client<S> {
             return self.answer(AckKind::PubComp, packet_id);
         }
         match (self.sent.get(&packet_id), kind) {
-            (Some(Sent::AwaitsPubRec), AckKind::PubRec) if !reason.is_error() => {
-                self.sent.insert(packet_id, Sent::AwaitsPubComp);
+            (Some(Awaits::Rec), AckKind::PubRec) if !reason.is_error() => {
+                self.sent.insert(packet_id, Awaits::Comp);
                 self.answer(AckKind::PubRel, packet_id)
             }
-            (Some(Sent::AwaitsPubAck), AckKind::PubAck)
-            | (Some(Sent::AwaitsPubRec), AckKind::PubRec)
-            | (Some(Sent::AwaitsPubComp), AckKind::PubComp) => {
+            (Some(Awaits::Ack), AckKind::PubAck)
+            | (Some(Awaits::Rec), AckKind::PubRec)
+            | (Some(Awaits::Comp), AckKind::PubComp) => {
                 self.sent.remove(&packet_id);
                 self.events.push_back(Event::Acknowledged { packet_id, reason });
                 Ok(())
             }
             // The answer to a repeated PUBLISH.
-            (Some(Sent::AwaitsPubComp), AckKind::PubRec) => Ok(()),
+            (Some(Awaits::Comp), AckKind::PubRec) => Ok(()),
             _ => Err(ClientError::Unexpected(kind.name())),
         }
     }

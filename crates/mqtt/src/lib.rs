@@ -7,6 +7,8 @@
 //!   the library behind it can be replaced;
 //! - [`client`]: a client over any byte stream its caller opened, for `hubward send`, the demo, benchmarks and tests.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests may"))]
+
 pub mod client;
 pub mod protocol;
 pub mod topic;

@@ -267,6 +267,7 @@ fn length_size(length: usize) -> usize {
 
 fn put_length(output: &mut BytesMut, mut length: usize) {
     loop {
+        #[expect(clippy::cast_possible_truncation, reason = "seven bits")]
         let byte = (length & 0x7f) as u8;
         length >>= 7;
         if length == 0 {
