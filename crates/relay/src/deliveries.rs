@@ -13,7 +13,7 @@ pub enum DeliveryState {
     Accepted,
     /// It waits: in the journal, or on its way.
     Waiting,
-    /// It could not be delivered and is kept as a dead letter, or was one and was discarded.
+    /// It could not be delivered and is kept as a dead letter. (Of discarded ones nothing is kept: they show as accepted.)
     DeadLetter,
 }
 

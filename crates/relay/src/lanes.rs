@@ -9,6 +9,7 @@ use hubward_journal::{Chunk, Journal};
 use hubward_model::{BindingState, DeviceId, IntegrationId, IntegrationState, Kind, Offset};
 use hubward_registry::{Binding, Error, Registry};
 use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
 use crate::dealer::{DealerHandle, Showing};
@@ -23,6 +24,8 @@ use crate::supervisor::{Dealers, Start};
 
 /// How often a drain looks.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// How often a drain counts although its lanes seem to be done.
+const COUNT_EVERY: Duration = Duration::from_millis(500);
 
 /// The lanes of all integrations. Cheap to clone; keeps nothing running.
 #[derive(Clone)]
@@ -83,22 +86,33 @@ impl Lanes {
     ) -> Result<Vec<(DeviceId, u64)>, RelayError> {
         let target = self.inner.journal.durable();
         let until = Instant::now() + limit;
+        let mut count_at = Instant::now() + COUNT_EVERY;
         loop {
             let Showing { shared: Some(shared), paused: false, .. } = self.showing(integration) else { break };
             let head = shared.head();
             let roster = shared.roster();
-            let mut ours = roster.iter().filter(|(of, _)| device.is_none_or(|device| device == *of));
-            if ours.all(|(_, lane)| lane.has_settled_before(target, head)) {
+            let ours: Vec<_> = roster
+                .iter()
+                .filter(|(of, _)| device.is_none_or(|device| device == *of))
+                .map(|(_, lane)| lane)
+                .collect();
+            if ours.iter().all(|lane| lane.has_settled_before(target, head)) {
                 return Ok(Vec::new());
             }
-            if Instant::now() >= until {
+            let now = Instant::now();
+            if now >= until {
                 break;
+            }
+            // The end of the journal may be a hole that no reader passes before the next record: then counting tells.
+            if now >= count_at && ours.iter().all(|lane| lane.has_settled_before(head.min(target), head)) {
+                if self.count_backlog(integration, device, target).await?.is_empty() {
+                    return Ok(Vec::new());
+                }
+                count_at = Instant::now() + COUNT_EVERY;
             }
             sleep(LOOK_EVERY).await;
         }
-        let mut left = self.count_backlog(integration, device, target).await?;
-        left.retain(|_, count| *count > 0);
-        let mut left: Vec<_> = left.into_iter().collect();
+        let mut left: Vec<_> = self.count_backlog(integration, device, target).await?.into_iter().collect();
         left.sort();
         Ok(left)
     }
@@ -176,21 +190,10 @@ impl Lanes {
     ) -> Result<HashMap<DeviceId, u64>, RelayError> {
         let positions = self.positions(integration, device).await?;
         let Some(from) = positions.values().min().copied() else { return Ok(HashMap::new()) };
-        let mut counts = HashMap::new();
-        let mut reader = self.inner.journal.reader(from);
-        while reader.position() < target {
-            let chunk = reader.next().await?;
-            let Chunk::Records(records) = chunk else { continue };
-            for record in records.iter().take_while(|record| record.offset < target) {
-                let for_us =
-                    record.kind == Kind::Signal && record.only_for.as_ref().is_none_or(|only| only == integration);
-                let Some(device) = record.device.as_ref().filter(|_| for_us) else { continue };
-                if positions.get(device).is_some_and(|position| record.offset >= *position) {
-                    *counts.entry(device.clone()).or_insert(0) += 1;
-                }
-            }
-        }
-        Ok(counts)
+        let (journal, integration) = (self.inner.journal.clone(), integration.clone());
+        let counting = move || count(&journal, &integration, &positions, from, target);
+        // The blocking pool ends with the runtime alone.
+        spawn_blocking(counting).await.map_err(|_| RelayError::Stopping)?
     }
 
     /// Where each binding goes on.
@@ -213,6 +216,30 @@ impl Lanes {
         let wanted = |binding: &Binding| device.is_none_or(|device| *device == binding.device);
         Ok(bindings.into_iter().filter(wanted).map(of).collect())
     }
+}
+
+/// Counts signals of `integration` from each device's position on.
+fn count(
+    journal: &Journal,
+    integration: &IntegrationId,
+    positions: &HashMap<DeviceId, Offset>,
+    from: Offset,
+    target: Offset,
+) -> Result<HashMap<DeviceId, u64>, RelayError> {
+    let mut counts = HashMap::new();
+    let mut reader = journal.reader(from);
+    while reader.position() < target {
+        let Some(chunk) = reader.try_next()? else { break };
+        let Chunk::Records(records) = chunk else { continue };
+        for record in records.iter().take_while(|record| record.offset < target) {
+            let for_us = record.kind == Kind::Signal && record.only_for.as_ref().is_none_or(|only| only == integration);
+            let Some(device) = record.device.as_ref().filter(|_| for_us) else { continue };
+            if positions.get(device).is_some_and(|position| record.offset >= *position) {
+                *counts.entry(device.clone()).or_insert(0) += 1;
+            }
+        }
+    }
+    Ok(counts)
 }
 
 impl fmt::Debug for Lanes {

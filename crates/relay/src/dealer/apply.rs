@@ -48,6 +48,7 @@ impl Dealer {
         let Some(mut run) = self.run.take() else { return };
         run.stop().await;
         run.save_the_rest(self.needed.as_ref()).await;
+        run.clear_metrics();
         self.face.show(Showing::default());
         self.leaving.drain(..).for_each(|reply| drop(reply.send(Ok(()))));
     }

@@ -10,9 +10,11 @@ mod scan;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use hubward_model::IntegrationId;
 use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::time::sleep;
 use tracing::{debug, error};
 
 use crate::deliveries::DeliveryEvent;
@@ -25,6 +27,9 @@ use crate::records::{Needed, Records};
 use crate::shared::Shared;
 use crate::trials::Trials;
 use run::Run;
+
+/// After this the registry is asked again when it failed.
+const PLAN_AGAIN: Duration = Duration::from_secs(5);
 
 /// What every dealer works with.
 #[derive(Clone)]
@@ -186,9 +191,16 @@ impl Dealer {
 
     /// Begins to read the plan.
     fn plan(&mut self) {
+        self.plan_after(Duration::ZERO);
+    }
+
+    fn plan_after(&mut self, pause: Duration) {
         if self.planning.is_none() {
             let (ledger, id) = (self.tools.ledger.clone(), self.id.clone());
-            self.planning = Some(Box::pin(async move { ledger.plan(&id).await }));
+            self.planning = Some(Box::pin(async move {
+                sleep(pause).await;
+                ledger.plan(&id).await
+            }));
         }
     }
 
@@ -218,6 +230,9 @@ impl Dealer {
                     let answer = failure.take().map_or(RelayError::Stopping, RelayError::Registry);
                     drop(reply.send(Err(answer)));
                 }
+                self.now.append(&mut self.next);
+                // Nobody else may ever ask again.
+                self.plan_after(PLAN_AGAIN);
             }
         }
         self.now.append(&mut self.next);

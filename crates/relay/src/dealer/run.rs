@@ -136,11 +136,13 @@ impl Run {
         let main = !still && self.pending.is_none();
         // While the main reader stands still the backlog is counted by another.
         let counts = still || full;
-        let scans = !still && !budget.is_scarce();
+        let scarce = budget.is_scarce();
+        let scans = !still && !scarce;
+        let wait_for_room = full || (!still && scarce && !self.scans.is_empty());
         tokio::select! {
             Some(ended) = self.tasks.join_next() => Event::LaneEnded(ended),
             () = self.shared.hungry.news() => Event::Hungry,
-            () = budget.room(), if full => Event::Room,
+            () = budget.room(), if wait_for_room => Event::Room,
             chunk = self.main.next(), if main => Event::Main(chunk),
             (which, chunk) = scan_next(&mut self.scans), if scans && !self.scans.is_empty() => Event::Scan(which, chunk),
             chunk = census_next(&mut self.census), if counts && self.census.is_some() => Event::Census(chunk),
@@ -280,6 +282,15 @@ impl Run {
 
     fn failed_to_read(&self, failure: &ReadError) {
         error!(integration = %self.shared.integration, error = %failure, "the journal cannot be read");
+    }
+
+    /// It ends: what metrics say of it is no longer so.
+    pub(super) fn clear_metrics(&self) {
+        let label = || self.shared.integration.as_str().to_owned();
+        metrics::gauge!("hubward_backlog", "integration" => label()).set(0.0);
+        for state in hubward_model::BindingState::ALL {
+            metrics::gauge!("hubward_lanes", "integration" => label(), "state" => state.as_str()).set(0.0);
+        }
     }
 
     /// Records are missing from the journal; nothing else may be skipped without a word either.

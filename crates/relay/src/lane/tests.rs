@@ -114,4 +114,11 @@ async fn a_stuck_lane_gives_back_all_but_what_is_under_way() {
 fn an_idle_lane_is_small() {
     let state = state(Feed::Main);
     assert!(size_of_val(&state) <= 512, "{} bytes", size_of_val(&state));
+    fn size_of_output<F, T: Future>(_: F) -> usize
+    where
+        F: FnOnce(Arc<Lane>) -> T,
+    {
+        size_of::<T>()
+    }
+    assert!(size_of_output(run) <= 1024, "{} bytes", size_of_output(run));
 }
