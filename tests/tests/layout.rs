@@ -137,3 +137,28 @@ fn every_path_that_architecture_names_exists() {
     }
     assert!(named > 0, "ARCHITECTURE.md names files");
 }
+
+#[test]
+fn every_test_that_holds_an_invariant_exists() {
+    let mut sources = String::new();
+    let mut folders = vec![root().join("crates"), root().join("tests")];
+    while let Some(path) = folders.pop() {
+        if path.is_dir() {
+            folders.extend(std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+        } else if path.extension().is_some_and(|end| end == "rs" || end == "py") {
+            sources.push_str(&std::fs::read_to_string(&path).unwrap_or_default());
+        }
+    }
+    let text = std::fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let table = text.split("## Invariants").nth(1).unwrap().split("\n## ").next().unwrap();
+    let rows: Vec<&str> = table.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| #")).collect();
+    assert_eq!(rows.len(), 11, "every invariant has a row");
+    for row in rows {
+        let tests: Vec<&str> = row.split('`').skip(1).step_by(2).collect();
+        assert!(!tests.is_empty(), "no test holds: {row}");
+        for test in tests {
+            let defined = [format!("fn {test}("), format!("def {test}(")];
+            assert!(defined.iter().any(|text| sources.contains(text)), "there is no test {test}");
+        }
+    }
+}
