@@ -35,6 +35,8 @@ pub(crate) async fn journal_info(State(services): State<Services>, _: Read) -> J
         durable: info.durable,
         bytes: info.bytes,
         segments: info.segments as u64,
+        records: info.records,
+        commits: info.commits,
     })
 }
 

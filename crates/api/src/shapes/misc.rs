@@ -96,6 +96,10 @@ pub struct JournalInfo {
     pub bytes: u64,
     /// Segment files.
     pub segments: u64,
+    /// Records committed since this opening.
+    pub records: u64,
+    /// Commits since this opening, one sync each.
+    pub commits: u64,
 }
 
 /// What reading all of the journal found.
