@@ -153,7 +153,10 @@ impl Pool {
             } else {
                 Connection::MAX_IDENTITIES
             };
-            state.connections.iter().find_map(|slot| slot.lease(|u| u.identities.len() < limit))
+            // The emptiest, so that the work spreads.
+            let open = state.connections.iter().filter(|slot| !slot.uses().closing);
+            let emptiest = open.min_by_key(|slot| slot.uses().identities.len())?;
+            emptiest.lease(|u| u.identities.len() < limit)
         };
         if let Some(lease) = known.or_else(roomy) {
             lease.slot.uses().identities.insert(Arc::clone(hub_device_id));
@@ -323,5 +326,60 @@ impl PooledLink {
             lease.slot.end.cancel();
             drop(phase.wait_for(|phase| matches!(phase, Phase::Gone)).await);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pool() -> (Pool, mpsc::UnboundedReceiver<Task>) {
+        let (tx, rx) = mpsc::unbounded_channel();
+        let tls = Arc::new(hubward_iothub::tls::client_config(None).unwrap());
+        let target = Target::new("hub.azure-devices.net", ("127.0.0.1".to_owned(), 1), tls);
+        let backoff = Backoff::new(Duration::from_millis(10), Duration::from_secs(1));
+        (Pool::new(target, Arc::new(Presence::new()), backoff, tx).0, rx)
+    }
+
+    fn leases(pool: &Pool, ids: std::ops::Range<usize>) -> Vec<Lease> {
+        ids.map(|n| pool.lease(&Arc::from(n.to_string()))).collect()
+    }
+
+    #[test]
+    fn no_connection_carries_more_identities_over_its_life_than_a_hub_allows() {
+        let (pool, _tasks) = pool();
+        let all = leases(&pool, 0..3000);
+        let counts = |pool: &Pool| -> Vec<usize> {
+            pool.shared.lock().connections.iter().map(|slot| slot.uses().identities.len()).collect()
+        };
+        assert_eq!(counts(&pool), [750, 750, 750, 750]);
+        // An identity that comes back costs nothing; others that leave make no room.
+        drop(all.into_iter().take(900).collect::<Vec<_>>());
+        let _back = leases(&pool, 2000..2001);
+        assert!(counts(&pool).iter().all(|count| *count <= Connection::MAX_IDENTITIES));
+        let _more = leases(&pool, 5000..9000);
+        assert!(counts(&pool).iter().all(|count| *count <= Connection::MAX_IDENTITIES), "{:?}", counts(&pool));
+    }
+
+    #[test]
+    fn a_connection_without_links_ends_and_takes_no_more() {
+        let (pool, _tasks) = pool();
+        let lease = leases(&pool, 0..1);
+        let slot = Arc::clone(&lease[0].slot);
+        drop(lease);
+        assert!(slot.end.is_cancelled() && slot.uses().closing);
+        assert!(!Arc::ptr_eq(&leases(&pool, 0..1)[0].slot, &slot));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn connections_that_fail_together_lengthen_the_pause_once() {
+        let (pool, _tasks) = pool();
+        let begun = Instant::now();
+        for _ in 0..10 {
+            pool.shared.pause_after(Some(begun));
+        }
+        assert_eq!(pool.shared.lock().backoff.tries(), 1);
+        pool.accepted();
+        assert_eq!(pool.shared.lock().backoff.tries(), 0);
     }
 }
