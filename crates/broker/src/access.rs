@@ -7,13 +7,12 @@
 
 use std::borrow::Cow;
 
-use hubward_model::{DeviceId, Kind};
+use hubward_model::{DeviceId, Kind, pybytes};
 use hubward_mqtt::protocol::Reason;
 use hubward_mqtt::{Subscription, TopicFilter, TopicName};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::auth::{Authenticator, ClientKind, Grant, Owner};
-use crate::pycom;
 
 /// The level in a border router's topic after which another device's token stands.
 const BORDER_ROUTER: &str = "br";
@@ -81,7 +80,7 @@ impl Access {
                 if !rest.is_empty() {
                     without_tokens(&mut own, rest.strip_prefix('/')?, auth);
                 }
-                let kind = if pycom::is_signal(payload) { Kind::Signal } else { Kind::System };
+                let kind = if pybytes::is_signal(payload) { Kind::Signal } else { Kind::System };
                 Ingress { topic: own, kind, device: Some(id.clone()) }
             }
             Speech::App => Ingress { topic: topic.to_owned(), kind: Kind::Command, device: device_of_topic(topic) },

@@ -27,7 +27,6 @@ mod note;
 mod options;
 mod outgoing;
 mod pool;
-mod pycom;
 mod retained;
 mod router;
 mod session;

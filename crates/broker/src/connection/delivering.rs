@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hubward_journal::{Chunk, ReadError, Reader};
-use hubward_model::{Offset, Record, Timestamp};
+use hubward_model::{Offset, Record, Timestamp, pybytes};
 use hubward_mqtt::protocol::{
     Ack, AckKind, Packet, PacketId, Publish, PublishProperties, Reason, RetainHandling, SubAck, Subscribe,
     SubscribeEntry, Unsubscribe,
@@ -18,7 +18,6 @@ use super::End;
 use super::client::Client;
 use crate::options::{MAX_INBOX_BYTES, MAX_OUTPUT, MAX_SUBSCRIPTIONS};
 use crate::outgoing::{Delivery, Outgoing};
-use crate::pycom;
 use crate::router::is_routed;
 use crate::session::{Held, InFlight};
 use crate::stats::{self, drop_reason};
@@ -289,7 +288,7 @@ impl<S: Stream> Client<S> {
     pub(super) fn pong(&mut self) {
         let subscribed = !self.state.subscriptions.is_empty();
         if let Some(topic) = self.access.pycom_down().filter(|_| subscribed) {
-            self.wire.queue(&Packet::Publish(Publish::new(topic, Bytes::from_static(pycom::PONG))));
+            self.wire.queue(&Packet::Publish(Publish::new(topic, Bytes::from_static(pybytes::PONG))));
         }
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hubward_journal::{AppendError, Full, Waiter};
-use hubward_model::{Draft, Kind, Message, Timestamp};
+use hubward_model::{Draft, Kind, Message, Timestamp, pybytes};
 use hubward_mqtt::protocol::{Ack, AckKind, Packet, PacketId, Publish, Reason};
 use hubward_mqtt::{Qos, TopicName, Version};
 use tokio::time::Instant;
@@ -17,7 +17,6 @@ use crate::ledger::{Promise, Settled};
 use crate::note::Note;
 use crate::options::{DROP_EVENT_PAUSE, FULL_RETRY, MAX_UNRELEASED};
 use crate::outgoing::record_qos;
-use crate::pycom;
 use crate::stats::{self, drop_reason};
 use crate::stream::Stream;
 
@@ -30,7 +29,7 @@ pub(super) struct Blocked {
     since: Instant,
     limit: Duration,
     /// What waits. None after the pause took too long: reading goes on, and what does not fit is dropped.
-    pub(super) parked: Option<Parked>,
+    pub(super) parked: Option<Box<Parked>>,
     pub(super) on: On,
 }
 
@@ -70,8 +69,8 @@ impl Parked {
 
 /// Why a record cannot be appended now.
 enum Refused {
-    Wait(Parked, On),
-    Never(Parked, &'static str),
+    Wait(Box<Parked>, On),
+    Never(Box<Parked>, &'static str),
 }
 
 /// Messages dropped and not yet told.
@@ -115,7 +114,7 @@ impl<S: Stream> Client<S> {
         if let Some(presence) = &self.presence {
             presence.seen(received_at);
         }
-        if pycom::is_ping(&publish.payload) && self.access.is_plain_uplink(&publish.topic) {
+        if pybytes::is_ping(&publish.payload) && self.access.is_plain_uplink(&publish.topic) {
             self.pong();
         }
         if self.access.is_app() {
@@ -263,7 +262,7 @@ impl<S: Stream> Client<S> {
             return Ok(());
         }
         let Some(parked) = blocked.parked.take() else { return Ok(()) };
-        match self.append(parked) {
+        match self.append(*parked) {
             Ok(()) => {
                 self.blocked = None;
                 self.listen_again();
@@ -279,7 +278,7 @@ impl<S: Stream> Client<S> {
             Err(Refused::Never(parked, reason)) => {
                 self.blocked = None;
                 self.listen_again();
-                self.lose(parked, reason)
+                self.lose(&parked, reason)
             }
         }
     }
@@ -295,7 +294,7 @@ impl<S: Stream> Client<S> {
         self.listen_again();
         warn!(owner = %self.access.owner, "the journal takes nothing: QoS 0 messages are dropped from now on");
         match parked {
-            Some(parked) => self.overflow(parked),
+            Some(parked) => self.overflow(&parked),
             None => Ok(()),
         }
     }
@@ -307,9 +306,9 @@ impl<S: Stream> Client<S> {
                 self.blocked = None;
                 Ok(())
             }
-            Err(Refused::Never(parked, reason)) => self.lose(parked, reason),
+            Err(Refused::Never(parked, reason)) => self.lose(&parked, reason),
             // The pause is behind us: nothing waits any more.
-            Err(Refused::Wait(parked, _)) if self.blocked.is_some() => self.overflow(parked),
+            Err(Refused::Wait(parked, _)) if self.blocked.is_some() => self.overflow(&parked),
             Err(Refused::Wait(parked, on)) => {
                 let most = self.shared.options.pause_limit;
                 let limit = self.keep_alive.map_or(most, |time| most.min(time / 2));
@@ -328,7 +327,7 @@ impl<S: Stream> Client<S> {
         if (waits_for_acknowledgement && self.ledger.promises() >= window)
             || (self.ledger.bytes() > 0 && self.ledger.bytes() + size > options.connection_bytes)
         {
-            return Err(Refused::Wait(parked, On::Own));
+            return Err(Refused::Wait(Box::new(parked), On::Own));
         }
         // The journal keeps nothing of what it refuses, and a refused record must wait here: two reference counts and
         // a topic are copied for that.
@@ -341,12 +340,14 @@ impl<S: Stream> Client<S> {
                 }
                 Ok(())
             }
-            Err(AppendError::Full { why: Full::Queue }) => Err(Refused::Wait(parked, On::Queue)),
-            Err(AppendError::Full { .. }) => Err(Refused::Wait(parked, On::Time(Instant::now() + FULL_RETRY))),
-            Err(AppendError::TooLarge { .. }) => Err(Refused::Never(parked, drop_reason::TOO_LARGE)),
+            Err(AppendError::Full { why: Full::Queue }) => Err(Refused::Wait(Box::new(parked), On::Queue)),
+            Err(AppendError::Full { .. }) => {
+                Err(Refused::Wait(Box::new(parked), On::Time(Instant::now() + FULL_RETRY)))
+            }
+            Err(AppendError::TooLarge { .. }) => Err(Refused::Never(Box::new(parked), drop_reason::TOO_LARGE)),
             Err(error) => {
                 error!(owner = %self.access.owner, %error, "the journal took nothing");
-                Err(Refused::Never(parked, drop_reason::JOURNAL_FAILED))
+                Err(Refused::Never(Box::new(parked), drop_reason::JOURNAL_FAILED))
             }
         }
     }
@@ -366,7 +367,7 @@ impl<S: Stream> Client<S> {
     }
 
     /// A record does not fit, and waiting has not helped.
-    fn overflow(&mut self, parked: Parked) -> Result<(), End> {
+    fn overflow(&mut self, parked: &Parked) -> Result<(), End> {
         if parked.promise.is_some() {
             return Err(End::Overloaded);
         }
@@ -375,7 +376,7 @@ impl<S: Stream> Client<S> {
     }
 
     /// The journal will not take a record at all.
-    fn lose(&mut self, parked: Parked, reason: &'static str) -> Result<(), End> {
+    fn lose(&mut self, parked: &Parked, reason: &'static str) -> Result<(), End> {
         let Some(promise) = parked.promise else {
             self.dropped(reason, 1);
             return Ok(());

@@ -269,7 +269,8 @@ async fn a_packet_in_small_pieces_is_put_together() {
     let topic = "devices/d1/signals/t";
     let payload = vec![b'z'; 5_000];
     let remaining = 2 + topic.len() + payload.len();
-    let mut bytes = vec![0x30, (remaining & 0x7f | 0x80) as u8, (remaining >> 7) as u8, 0, topic.len() as u8];
+    let byte = |number: usize| u8::try_from(number).unwrap();
+    let mut bytes = vec![0x30, byte(remaining & 0x7f | 0x80), byte(remaining >> 7), 0, byte(topic.len())];
     bytes.extend_from_slice(topic.as_bytes());
     bytes.extend_from_slice(&payload);
     for piece in bytes.repeat(3).chunks(701) {
@@ -307,4 +308,14 @@ async fn events_tell_who_came_and_went_and_why() {
     }
     assert!(!kit.handle.connected(&"d1".parse().unwrap()));
     assert!(kit.handle.last_seen(&"d1".parse().unwrap()).is_some());
+}
+
+#[tokio::test]
+async fn an_idle_connections_task_is_small() {
+    let kit = Kit::start();
+    let stream = kit.stream().await;
+    let peer = stream.local_addr().unwrap();
+    let task = crate::connection::serve(&kit.shared, stream, peer);
+    let size = std::mem::size_of_val(&task);
+    assert!(size <= 2_048, "{size} bytes");
 }

@@ -72,7 +72,7 @@ async fn payloads_of_every_size_arrive_byte_for_byte() {
     let mut client = kit.device(Version::V311, "d1").await;
     let sizes = [0, 1, 127, 128, 16_383, 32_768, 200_000, 900_000];
     for size in sizes {
-        let payload: Vec<u8> = (0..size).map(|n: usize| (n % 251) as u8).collect();
+        let payload: Vec<u8> = (0..size).map(|n: usize| u8::try_from(n % 251).unwrap()).collect();
         let publish = Publish::new("devices/d1/signals/t", payload).with_qos(Qos::AtLeastOnce);
         within(client.publish(publish)).await.unwrap();
     }
