@@ -53,14 +53,27 @@ pub(crate) async fn add(
     Body(wanted): Body<shapes::devices::NewDevice>,
 ) -> Result<(StatusCode, Json<Credentials>), ApiError> {
     let name = wanted.name.parse().map_err(bad_name("name"))?;
-    check_uplink(&wanted.topics)?;
     let kind = wanted.kind.unwrap_or(DeviceKind::Mqtt);
+    check_topics(kind, &wanted.topics)?;
     let credential = credential(kind, wanted.password, wanted.token)?;
     let new = NewDevice { name, kind, username: wanted.username, credential, topics: wanted.topics };
     let made = services.registry.add_device(new).await?;
     services.audit(&caller, "device.add", made.value.id.as_str()).await;
     integrations::device_added(&services, &made.value).await;
     Ok((StatusCode::CREATED, Json(credentials(&made))))
+}
+
+/// Whether a device of this kind may have these uplink filters.
+fn check_topics(kind: DeviceKind, topics: &[String]) -> Result<(), ApiError> {
+    if kind == DeviceKind::Pycom && !topics.is_empty() {
+        return Err(ApiError::bad_request(
+            "topics_not_wanted",
+            "a device of kind pycom publishes on the topic of its token alone",
+            "leave the topics out",
+        )
+        .field("topics"));
+    }
+    check_uplink(topics)
 }
 
 /// The credential that was asked for; a word that does not go with the kind is refused.
@@ -102,7 +115,7 @@ pub(crate) async fn edit(
     let mut device = services.registry.find_device(&device).await?;
     let name = edit.name.map(|name| name.parse().map_err(bad_name("name"))).transpose()?;
     if let Some(topics) = edit.topics {
-        check_uplink(&topics)?;
+        check_topics(device.kind, &topics)?;
         device = services.registry.set_device_topics(&device.id, topics).await?;
         // The next connection gets the new filters; the present one must not keep the old.
         services.broker.disconnect_owner(&Owner::Device(device.id.clone()));

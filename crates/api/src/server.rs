@@ -35,8 +35,11 @@ pub(crate) async fn journal_info(State(services): State<Services>, _: Read) -> J
         durable: info.durable,
         bytes: info.bytes,
         segments: info.segments as u64,
+        limit_bytes: info.limit_bytes,
+        pending_bytes: info.pending_bytes,
         records: info.records,
         commits: info.commits,
+        failed_commits: info.failed_commits,
     })
 }
 

@@ -110,6 +110,20 @@ fn the_demo_shows_signals_arriving_and_loses_none() {
 }
 
 #[test]
+fn the_demo_ends_in_order_when_interrupted_and_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut demo = hubward().arg("demo").env("TMPDIR", folder.path()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line.contains("in the hub as")));
+    let id = demo.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    let rest: Vec<String> = lines.collect();
+    assert!(demo.wait().unwrap().success());
+    assert!(rest.iter().any(|line| line.starts_with("Summary: ") && line.ends_with("lost 0")), "{rest:?}");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
 fn files_with_secrets_are_for_their_owner_alone_and_beside_the_data() {
     let up = Up::start(&["--local-hub"]);
     for file in ["ports.json", "data.admin.json", "data.key", "data.local-hub/connection.json"] {

@@ -96,10 +96,16 @@ pub struct JournalInfo {
     pub bytes: u64,
     /// Segment files.
     pub segments: u64,
-    /// Records committed since this opening.
+    /// What `bytes` may become.
+    pub limit_bytes: u64,
+    /// Bytes that wait for their commit.
+    pub pending_bytes: u64,
+    /// Records committed since the server started.
     pub records: u64,
-    /// Commits since this opening, one sync each.
+    /// Commits, one sync each, since then.
     pub commits: u64,
+    /// Commits that failed, since then.
+    pub failed_commits: u64,
 }
 
 /// What reading all of the journal found.

@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::Failure;
+use crate::config::Layers;
 use crate::config::settings::beside;
 use crate::server::admin_file::AdminFile;
 
@@ -24,16 +25,16 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 #[command(next_help_heading = "Which server")]
 pub struct ApiArgs {
     /// Address of the server's API [default: what DATA.admin.json says]
-    #[arg(long, env = "HUBWARD_URL", value_name = "URL", global = true)]
+    #[arg(long, env = "HUBWARD_URL", hide_env_values = true, value_name = "URL", global = true)]
     pub url: Option<String>,
     /// Token for it [default: what DATA.admin.json says]
-    #[arg(long, env = "HUBWARD_TOKEN", value_name = "TOKEN", hide_env_values = true, global = true)]
+    #[arg(long, env = "HUBWARD_TOKEN", hide_env_values = true, value_name = "TOKEN", global = true)]
     pub token: Option<String>,
     /// Certificate (PEM) to trust for it, besides the public ones
-    #[arg(long, env = "HUBWARD_CA", value_name = "FILE", global = true)]
+    #[arg(long, env = "HUBWARD_CA", hide_env_values = true, value_name = "FILE", global = true)]
     pub ca: Option<PathBuf>,
-    /// Data folder of a server on this machine [default: ./hubward-data]
-    #[arg(long, env = "HUBWARD_DATA", value_name = "FOLDER", global = true)]
+    /// Data folder of a server on this machine [default: as configured, else ./hubward-data]
+    #[arg(long, env = "HUBWARD_DATA", hide_env_values = true, value_name = "FOLDER", global = true)]
     pub data: Option<PathBuf>,
 }
 
@@ -41,7 +42,14 @@ impl ApiArgs {
     /// The data folder that is meant.
     #[must_use]
     pub fn data(&self) -> PathBuf {
-        self.data.clone().unwrap_or_else(|| PathBuf::from("hubward-data"))
+        if let Some(data) = &self.data {
+            return data.clone();
+        }
+        // What the server that runs as a service was told; if that cannot be read it was not started from here.
+        let layers = Layers::read(None, std::iter::empty(), &[]).ok();
+        let data =
+            layers.as_ref().and_then(|layers| layers.get("data").0.first()).map_or("hubward-data", String::as_str);
+        PathBuf::from(data)
     }
 
     /// A client for the server that is meant.

@@ -20,7 +20,7 @@ pub struct CheckArgs {
     #[command(subcommand)]
     what: Option<What>,
     /// Data folder, when this machine is checked [default: ./hubward-data]
-    #[arg(long, env = "HUBWARD_DATA", value_name = "FOLDER")]
+    #[arg(long, env = "HUBWARD_DATA", hide_env_values = true, value_name = "FOLDER")]
     data: Option<PathBuf>,
 }
 

@@ -23,7 +23,7 @@ enum ConfigCommand {
     #[command(after_help = "Examples:\n  hubward config print\n  hubward config print --config ./hubward.toml --json")]
     Print {
         /// Configuration file (TOML) [default: /etc/hubward/hubward.toml if it is there]
-        #[arg(long, env = "HUBWARD_CONFIG", value_name = "FILE")]
+        #[arg(long, env = "HUBWARD_CONFIG", hide_env_values = true, value_name = "FILE")]
         config: Option<PathBuf>,
         #[command(flatten)]
         flags: Box<SettingFlags>,

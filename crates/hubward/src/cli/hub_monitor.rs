@@ -24,7 +24,7 @@ pub struct HubMonitorArgs {
     #[arg(long, value_name = "LIST")]
     hub_endpoint: Option<String>,
     /// Data folder of a server on this machine: its local hub needs no --hub-ca [default: ./hubward-data]
-    #[arg(long, env = "HUBWARD_DATA", value_name = "FOLDER")]
+    #[arg(long, env = "HUBWARD_DATA", hide_env_values = true, value_name = "FOLDER")]
     data: Option<PathBuf>,
     /// Begin with the oldest event that the hub still has
     #[arg(long)]

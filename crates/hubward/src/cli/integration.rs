@@ -1,200 +1,24 @@
 //! `hubward integration …`
 
-use std::path::{Path, PathBuf};
+mod args;
+
+use std::path::Path;
 use std::time::Duration;
 
-use clap::{Args, Subcommand};
 use hubward_api::shapes::Page;
 use hubward_api::shapes::integrations::{
     Bind, BoundDevice, IntegrationEdit, IntegrationShow, Login, LoginFound, NewIntegration, Removal, TestOutcome,
 };
-use hubward_model::{BindingState, BodyFormat, IntegrationState, OnExisting, OnMissing, Transport};
+use hubward_model::{BindingState, IntegrationState};
 use reqwest::Method;
 use secrecy::ExposeSecret;
 
-use super::api::{ApiArgs, Client, segment};
+use super::api::{Client, segment};
 use super::device::print_removal;
 use super::{Failure, output, secrets};
 
-/// Integrations
-#[derive(Debug, Args)]
-pub struct IntegrationArgs {
-    #[command(flatten)]
-    api: ApiArgs,
-    #[command(subcommand)]
-    command: IntegrationCommand,
-}
-
-#[derive(Debug, Subcommand)]
-enum IntegrationCommand {
-    /// Make an integration
-    Add {
-        #[command(subcommand)]
-        service: Service,
-    },
-    /// Check a connection string; nothing is stored
-    #[command(after_help = LOGIN_EXAMPLES)]
-    Login(HubArgs),
-    /// List the integrations
-    #[command(after_help = "Examples:\n  hubward integration list --json")]
-    List,
-    /// Show an integration and its devices
-    #[command(after_help = "Examples:\n  hubward integration show azure")]
-    Show(Named),
-    /// Send a test message as each device, and wait for the hub's word
-    #[command(after_help = "Examples:\n  hubward integration test azure")]
-    Test(Named),
-    /// Stop sending; the backlog grows
-    #[command(after_help = "Examples:\n  hubward integration pause azure")]
-    Pause(Named),
-    /// Send again
-    #[command(after_help = "Examples:\n  hubward integration resume azure")]
-    Resume(Named),
-    /// Compare with the hub's identity registry and repair
-    #[command(after_help = "Examples:\n  hubward integration reconcile azure")]
-    Reconcile(Named),
-    /// Change an integration while signals stream
-    #[command(after_help = EDIT_EXAMPLES)]
-    Edit(EditArgs),
-    /// Remove an integration and the identities it made
-    #[command(
-        after_help = "Examples:\n  hubward integration remove azure\n  hubward integration remove azure --keep-identities"
-    )]
-    Remove {
-        /// Name or id
-        name: String,
-        /// Leave the identities in the hub
-        #[arg(long)]
-        keep_identities: bool,
-        /// Do not wait until signals are delivered: discard them, and say how many
-        #[arg(long)]
-        discard_backlog: bool,
-    },
-}
-
-#[derive(Debug, Args)]
-struct Named {
-    /// Name or id
-    name: String,
-}
-
-#[derive(Debug, Subcommand)]
-enum Service {
-    /// Microsoft Azure IoT Hub
-    #[command(after_help = ADD_EXAMPLES)]
-    Azure(AddArgs),
-}
-
-const ADD_EXAMPLES: &str = "\
-Examples:
-  hubward integration add azure --name azure --connection-string-file hub.txt --topic Temp --device kitchen
-  hubward integration add azure --name all --connection-string-file - --topic '{name}' --all-devices < hub.txt
-  hubward integration add azure --name a --connection-string-file hub.txt --topic t --device kitchen=known-id --on-existing adopt";
-const LOGIN_EXAMPLES: &str = "\
-Examples:
-  hubward integration login --connection-string-file hub.txt
-  pbpaste | hubward integration login --connection-string-file -";
-const EDIT_EXAMPLES: &str = "\
-Examples:
-  hubward integration edit azure --topic Temperature --body json
-  hubward integration edit azure --add-device cellar --remove-device kitchen
-  hubward integration edit azure --connection-string-file rolled.txt";
-
-/// Which hub.
-#[derive(Debug, Args)]
-struct HubArgs {
-    /// File with the hub's connection string; '-' reads standard input
-    #[arg(long, value_name = "FILE")]
-    connection_string_file: PathBuf,
-    #[command(flatten)]
-    reach: ReachArgs,
-}
-
-/// How the hub is reached when it is not Azure's.
-#[derive(Debug, Args)]
-struct ReachArgs {
-    /// Certificate (PEM) to trust for this hub, besides the public ones
-    #[arg(long, value_name = "FILE")]
-    hub_ca: Option<PathBuf>,
-    /// Other addresses of the hub: https=H:P,amqps=H:P,mqtts=H:P
-    #[arg(long, value_name = "LIST")]
-    hub_endpoint: Option<String>,
-}
-
-/// What an integration does; the same for add and edit.
-#[derive(Debug, Args)]
-struct SettingArgs {
-    /// Body of the messages: the payload untouched (raw), or the decoded signal (json)
-    #[arg(long, value_parser = words::<BodyFormat>, value_name = "raw|json")]
-    body: Option<BodyFormat>,
-    /// The way up: amqp, amqp-ws, mqtt, mqtt-ws or https
-    #[arg(long, value_parser = words::<Transport>, value_name = "WAY")]
-    transport: Option<Transport>,
-    /// Template of the ids in the hub [default: {name}-{id}]
-    #[arg(long, value_name = "TEMPLATE")]
-    device_id_template: Option<String>,
-    /// When the hub has such an identity already: refuse, adopt or rename
-    #[arg(long, value_parser = words::<OnExisting>, value_name = "WHAT")]
-    on_existing: Option<OnExisting>,
-    /// When an identity was deleted outside: recreate, hold or unbind
-    #[arg(long, value_parser = words::<OnMissing>, value_name = "WHAT")]
-    on_missing: Option<OnMissing>,
-}
-
-#[derive(Debug, Args)]
-struct AddArgs {
-    /// Name of the integration
-    #[arg(long)]
-    name: String,
-    #[command(flatten)]
-    hub: HubArgs,
-    /// Message topic: property 'topic' of every message; may hold {name} {id} {signal} {mqtt_topic}
-    #[arg(long)]
-    topic: String,
-    /// A device, and if wanted its id in the hub; may be repeated
-    #[arg(long = "device", value_name = "NAME[=HUB_ID]", required_unless_present = "all_devices")]
-    devices: Vec<String>,
-    /// All devices, future ones too
-    #[arg(long)]
-    all_devices: bool,
-    #[command(flatten)]
-    settings: SettingArgs,
-}
-
-#[derive(Debug, Args)]
-struct EditArgs {
-    /// Name or id
-    integration: String,
-    /// A new name
-    #[arg(long)]
-    name: Option<String>,
-    /// File with a new connection string of the same hub; '-' reads standard input
-    #[arg(long, value_name = "FILE")]
-    connection_string_file: Option<PathBuf>,
-    #[command(flatten)]
-    reach: ReachArgs,
-    /// A new message topic
-    #[arg(long)]
-    topic: Option<String>,
-    /// All devices, future ones too
-    #[arg(long)]
-    all_devices: bool,
-    #[command(flatten)]
-    settings: SettingArgs,
-    /// A device to add, and if wanted its id in the hub; may be repeated
-    #[arg(long = "add-device", visible_alias = "device", value_name = "NAME[=HUB_ID]")]
-    add_devices: Vec<String>,
-    /// A device to remove; may be repeated
-    #[arg(long = "remove-device", value_name = "NAME")]
-    remove_devices: Vec<String>,
-    /// Discard the signals of removed devices that wait, and say how many
-    #[arg(long)]
-    discard_backlog: bool,
-}
-
-fn words<T: std::str::FromStr<Err = hubward_model::settings::WordError>>(word: &str) -> Result<T, String> {
-    word.parse().map_err(|error: hubward_model::settings::WordError| error.to_string())
-}
+pub use args::IntegrationArgs;
+use args::{AddArgs, EditArgs, HubArgs, IntegrationCommand, ReachArgs, Service};
 
 pub(super) async fn run(args: IntegrationArgs, json: bool) -> Result<(), Failure> {
     let client = args.api.client()?;

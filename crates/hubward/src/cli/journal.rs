@@ -36,7 +36,16 @@ pub(super) async fn run(args: JournalArgs, json: bool) -> Result<(), Failure> {
             }
             output::line(&format!("journal  {} (epoch {})", info.id, info.epoch))?;
             output::line(&format!("records  from {} to before {}", info.oldest, info.durable))?;
-            output::line(&format!("on disk  {} in {} segments", human_size(info.bytes), info.segments))
+            output::line(&format!(
+                "on disk  {} of at most {} in {} segments",
+                human_size(info.bytes),
+                human_size(info.limit_bytes),
+                info.segments
+            ))?;
+            output::line(&format!(
+                "written  {} records in {} commits since the start, {} failed",
+                info.records, info.commits, info.failed_commits
+            ))
         }
         JournalCommand::Verify => {
             let report: JournalVerified = client.post("/api/v1/journal/verify").await?;

@@ -116,7 +116,7 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
 fn dispatch(cli: Cli) -> Result<(), Failure> {
     let json = cli.json;
     match cli.command {
-        Command::Up(args) => serving(up::run(args)),
+        Command::Up(args) => serving(up::run(args, json)),
         Command::Demo(args) => serving(demo::run(args, json)),
         Command::LocalHub(args) => serving(local_hub::run(args, json)),
         Command::Device(args) => asking(device::run(args, json)),

@@ -18,6 +18,8 @@ use super::{Failure, output};
 
 /// Signals shown when nobody says how many.
 const SHOWN: usize = 50;
+/// The same with `--json`.
+const SHOWN_JSON: usize = 10_000;
 /// How long `watch --json` waits for the hub's word before it prints a signal as it is.
 const HUB_WORD: Duration = Duration::from_secs(2);
 
@@ -34,7 +36,7 @@ pub struct SignalsArgs {
     /// Go on with signals as they come
     #[arg(long, short)]
     follow: bool,
-    /// How many of the latest [default: 50; with --json all]
+    /// How many of the latest [default: 50; with --json 10000]
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
 }
@@ -73,7 +75,7 @@ pub struct WatchArgs {
 
 pub(super) async fn signals(args: SignalsArgs, json: bool) -> Result<(), Failure> {
     let client = args.api.client()?;
-    let limit = args.limit.unwrap_or(if json { usize::MAX } else { SHOWN });
+    let limit = args.limit.unwrap_or(if json { SHOWN_JSON } else { SHOWN });
     let mut lines = latest(&client, &args.device, limit).await?;
     lines.reverse();
     for line in &lines {

@@ -106,6 +106,27 @@ fn wrong_usage_is_told_in_two_lines_with_the_nearest_word() {
     }
 }
 
+/// Help that users see first. When it changes on purpose: HELP_GOLDEN=write cargo test -p hubward golden
+#[test]
+fn golden_help() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    for words in ["", "up", "device add", "integration add azure", "send"] {
+        let mut command = Cli::command().term_width(100);
+        command.build();
+        let found = words.split_whitespace().try_fold(&mut command, |command, word| command.find_subcommand_mut(word));
+        let help = found.unwrap_or_else(|| panic!("{words}")).clone().term_width(100).render_long_help().to_string();
+        // What the environment holds is not part of the text.
+        let help: String = help.lines().map(|line| format!("{}\n", line.trim_end())).collect();
+        let file = folder.join(format!("help {words}").trim_end().replace(' ', "-")).with_extension("txt");
+        if std::env::var_os("HELP_GOLDEN").is_some_and(|value| value == "write") {
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::write(&file, &help).unwrap();
+        }
+        let golden = std::fs::read_to_string(&file).unwrap_or_default();
+        assert_eq!(help, golden, "{} (HELP_GOLDEN=write writes it)", file.display());
+    }
+}
+
 #[test]
 fn every_command_has_help_with_examples() {
     fn visit(command: &clap::Command, path: &str) {

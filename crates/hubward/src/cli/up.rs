@@ -14,7 +14,7 @@ use crate::server::{Server, announce, stop_signals};
 #[command(after_help = EXAMPLES)]
 pub struct UpArgs {
     /// Configuration file (TOML) [default: /etc/hubward/hubward.toml if it is there]
-    #[arg(long, env = "HUBWARD_CONFIG", value_name = "FILE")]
+    #[arg(long, env = "HUBWARD_CONFIG", hide_env_values = true, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]
     flags: SettingFlags,
@@ -116,7 +116,7 @@ impl SettingFlags {
     }
 }
 
-pub(super) async fn run(args: UpArgs) -> Result<(), Failure> {
+pub(super) async fn run(args: UpArgs, json: bool) -> Result<(), Failure> {
     let layers =
         Layers::read(args.config.as_deref(), std::env::vars(), &args.flags.flags()).map_err(|error| error.problem())?;
     let settings = Settings::from_layers(&layers).map_err(|error| error.problem())?;
@@ -128,9 +128,10 @@ pub(super) async fn run(args: UpArgs) -> Result<(), Failure> {
         server = Server::start(settings, metrics) => server?,
         () = signals.first() => return Ok(()),
     };
-    for line in announce::lines(server.addresses()) {
-        // A server whose output nobody reads serves all the same.
-        let _ = output::line(&line);
-    }
+    // A server whose output nobody reads serves all the same.
+    let _ = match json {
+        true => output::json(&server.addresses().to_json()),
+        false => announce::lines(server.addresses()).iter().try_for_each(|line| output::line(line)),
+    };
     server.run(signals.first()).await
 }

@@ -47,15 +47,15 @@ impl Authenticator for RegistryAuthenticator {
 }
 
 fn device_grant(device: &LoginDevice, password: Option<SecretString>) -> Result<Grant, Refusal> {
-    let own: Vec<TopicFilter> = device.topics.iter().filter_map(|text| filter(text)).collect();
     match device.kind {
-        DeviceKind::Mqtt => Grant::device(&device.id, own).map_err(|_| Refusal::NotAuthorized),
+        DeviceKind::Mqtt => {
+            let own = device.topics.iter().filter_map(|text| filter(text)).collect();
+            Grant::device(&device.id, own).map_err(|_| Refusal::NotAuthorized)
+        }
         DeviceKind::Pycom => {
             // The registry verified it, so it is there.
             let token = password.ok_or(Refusal::BadCredentials)?;
-            let mut grant = Grant::pycom(&device.id, token).map_err(|_| Refusal::NotAuthorized)?;
-            grant.publish.extend(own);
-            Ok(grant)
+            Grant::pycom(&device.id, token).map_err(|_| Refusal::NotAuthorized)
         }
     }
 }
