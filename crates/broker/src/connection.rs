@@ -19,9 +19,10 @@ use crate::stream::Stream;
 /// Serves one connection to its end.
 pub(crate) async fn serve<S: Stream>(shared: &Arc<Shared>, stream: S, peer: SocketAddr) {
     let wire = wire::Wire::new(stream, shared.clone());
-    if let Some(client) = Box::pin(handshake::admit(wire, peer)).await {
-        client.serve().await;
-    }
+    let Some(mut client) = Box::pin(handshake::admit(wire, peer)).await else { return };
+    let end = client.run().await;
+    // Closing is rare and needs more room than waiting: it does not count for every idle connection.
+    Box::pin(client.end(end)).await;
 }
 
 /// Why a connection ends.

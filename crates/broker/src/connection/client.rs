@@ -96,14 +96,8 @@ impl<S: Stream> Client<S> {
         }
     }
 
-    /// Serves the client until its connection ends, and closes it in order.
-    pub(super) async fn serve(mut self) {
-        let end = self.run().await;
-        // Closing is rare and needs more room than waiting: it does not count for every idle connection.
-        Box::pin(self.end(end)).await;
-    }
-
-    async fn run(&mut self) -> End {
+    /// Serves the client until something ends its connection.
+    pub(super) async fn run(&mut self) -> End {
         let mut alarm = std::pin::pin!(sleep_until(Instant::now() + FAR));
         let mut rang = true;
         loop {

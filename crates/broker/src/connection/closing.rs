@@ -149,7 +149,7 @@ impl<S: Stream> Client<S> {
 
     /// Gives the session back, sees to the will, and makes place for the next connection.
     async fn give_back(mut self, end: End) {
-        self.tell_drops(drop_reason::JOURNAL_FULL);
+        self.tell_drops();
         let kicked = end == End::Asked(Control::Kicked);
         let keep = self.session_expiry.filter(|_| !kicked);
         self.see_to_the_will(end, keep).await;

@@ -70,13 +70,21 @@ impl<S: Stream> Client<S> {
     }
 
     fn start_catching_up(&mut self, online_from: Offset) {
-        let behind = self.session.inbox().behind();
-        if let Some(from) = behind
-            && self.catch_up.is_none()
-        {
-            let reader = self.shared.journal.reader(from);
-            self.catch_up = Some(Box::new(CatchUp { reader, chunk: None, online_from }));
+        if self.catch_up.is_some() {
+            return;
         }
+        let routing = self.shared.routing();
+        let mut inbox = self.session.inbox();
+        let Some(from) = inbox.behind() else { return };
+        if from >= routing.position {
+            // Nothing is there to read: waiting for it would keep others from reading.
+            inbox.caught_up(from);
+            return;
+        }
+        drop(inbox);
+        drop(routing);
+        let reader = self.shared.journal.reader(from);
+        self.catch_up = Some(Box::new(CatchUp { reader, chunk: None, online_from }));
     }
 
     /// Whether the journal must be read for this client, and can be.

@@ -77,6 +77,7 @@ enum Refused {
 #[derive(Debug, Default)]
 pub(super) struct Drops {
     untold: u64,
+    reason: &'static str,
     told_at: Option<Instant>,
 }
 
@@ -429,20 +430,24 @@ impl<S: Stream> Client<S> {
     /// Counts messages that were dropped, and tells the console, not too often.
     pub(super) fn dropped(&mut self, reason: &'static str, count: u64) {
         stats::dropped(reason, count);
+        if self.drops.reason != reason {
+            self.tell_drops();
+            self.drops.reason = reason;
+        }
         self.drops.untold += count;
         let now = Instant::now();
         if self.drops.told_at.is_none_or(|told| now - told >= DROP_EVENT_PAUSE) {
             self.drops.told_at = Some(now);
-            self.tell_drops(reason);
+            self.tell_drops();
         }
     }
 
     /// Tells the console what it was not told yet.
-    pub(super) fn tell_drops(&mut self, reason: &'static str) {
+    pub(super) fn tell_drops(&mut self) {
         let count = std::mem::take(&mut self.drops.untold);
         if count > 0 {
             let owner = self.access.owner.clone();
-            self.shared.event(BrokerEvent::Dropped { owner, reason, count });
+            self.shared.event(BrokerEvent::Dropped { owner, reason: self.drops.reason, count });
         }
     }
 }
