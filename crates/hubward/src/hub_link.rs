@@ -15,8 +15,6 @@ use rustls::ClientConfig;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::cli::Failure;
-use crate::cli::check::string_problem;
 use crate::config::settings::beside;
 use crate::server::own_hub;
 
@@ -112,7 +110,7 @@ pub struct Monitor {
 
 impl Monitor {
     /// Opens the built-in endpoint that `string` leads to: a service string or an Event Hubs-compatible one.
-    pub async fn open(string: &str, reach: &Reach, start: Start) -> Result<Self, Failure> {
+    pub async fn open(string: &str, reach: &Reach, start: Start) -> Result<Self, Problem> {
         let tls = tls::client_config(reach.ca.as_deref()).map_err(|error| {
             Problem::new("bad_ca", error.to_string(), "give the CA's certificate as PEM text").with_field("hub_ca")
         })?;
@@ -135,19 +133,19 @@ impl Monitor {
     }
 
     /// The next event of any partition. Cancel-safe.
-    pub async fn next(&mut self) -> Result<HubEvent, Failure> {
+    pub async fn next(&mut self) -> Result<HubEvent, Problem> {
         self.reader.next().await.map(HubEvent::from).map_err(|error| told(&error))
     }
 }
 
 /// The string of the built-in endpoint; a service string is asked of its hub.
-async fn event_hubs(text: &str, endpoints: &Endpoints, tls: &Arc<ClientConfig>) -> Result<EventHubsString, Failure> {
+async fn event_hubs(text: &str, endpoints: &Endpoints, tls: &Arc<ClientConfig>) -> Result<EventHubsString, Problem> {
     let service = match text.parse::<ServiceString>() {
         Ok(service) => service,
         Err(ConnectionStringError::EventHubsString) => {
-            return text.parse().map_err(|error| string_problem(&error).into());
+            return text.parse().map_err(|error| string_problem(&error));
         }
-        Err(error) => return Err(string_problem(&error).into()),
+        Err(error) => return Err(string_problem(&error)),
     };
     let address = endpoints.amqps(&service.host_name);
     let found = reader::find(&service, &address, tls).await.map_err(|error| told(&error))?;
@@ -158,7 +156,12 @@ async fn event_hubs(text: &str, endpoints: &Endpoints, tls: &Arc<ClientConfig>) 
     Ok(found)
 }
 
-fn told(error: &ReaderError) -> Failure {
+/// A connection string that was refused, as a problem.
+pub fn string_problem(error: &ConnectionStringError) -> Problem {
+    Problem::new(error.code(), error.message(), error.remedy()).with_field(error.field())
+}
+
+fn told(error: &ReaderError) -> Problem {
     let (code, remedy) = match error {
         ReaderError::NoEntity => {
             ("missing_field", "copy the Event Hubs-compatible endpoint of the hub, with EntityPath")
@@ -175,5 +178,5 @@ fn told(error: &ReaderError) -> Failure {
         }
         _ => ("hub_monitor", "try again; 'hubward integration login' says more of a hub that refuses"),
     };
-    Failure::new(code, format!("the hub's events cannot be read: {error}"), remedy)
+    Problem::new(code, format!("the hub's events cannot be read: {error}"), remedy)
 }

@@ -7,9 +7,9 @@
 //!
 //! - [`config`]: the settings: defaults, file, environment, flags;
 //! - [`server`]: starts and stops everything in order;
+//! - [`hub_link`]: the way to a hub for the commands that speak to one themselves;
 //! - [`cli`]: the commands, one file for each family;
 //! - [`demo`]: the main job shown by itself;
-//! - [`hub_link`]: the way to a hub for the commands that speak to one themselves;
 //! - [`observe`]: logs and metrics; [`units`]: durations and sizes as people write them.
 
 pub mod cli;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use hubward_iothub::connection_string::{ConnectionStringError, ServiceString};
+use hubward_iothub::connection_string::ServiceString;
 use hubward_iothub::endpoints::HostPolicy;
 use hubward_iothub::rules;
 use hubward_model::Problem;
@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::{Failure, output, secrets};
 use crate::config::settings::beside;
+use crate::hub_link::string_problem;
 
 /// `hubward check`
 #[derive(Debug, Args)]
@@ -78,11 +79,6 @@ fn fine(json: bool, field: &str, value: &str, text: &str) -> Result<(), Failure>
 /// A rule of Azure's that was broken, as a problem.
 pub(super) fn rule_problem(error: &rules::RuleError) -> Problem {
     Problem::new(error.code(), error.to_string(), error.remedy()).with_field(error.field())
-}
-
-/// A connection string that was refused, as a problem.
-pub(crate) fn string_problem(error: &ConnectionStringError) -> Problem {
-    Problem::new(error.code(), error.message(), error.remedy()).with_field(error.field())
 }
 
 fn connection_string(file: &Path, allowed: &[String], json: bool) -> Result<(), Failure> {

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-use super::failure::{Failure, render};
+use super::failure::Failure;
 
 /// Prints help or version on standard output, an error on standard error, and gives the exit code.
 #[must_use]
@@ -56,7 +56,8 @@ fn command_of(usage: &str) -> String {
     usage.split_whitespace().take_while(|word| !word.starts_with(['[', '<', '-'])).collect::<Vec<_>>().join(" ")
 }
 
-#[allow(dead_code, reason = "used by the tests of the grammar")]
-pub(crate) fn text(error: &clap::Error) -> String {
-    failure(error).problem.map(|problem| render(&problem, false)).unwrap_or_default()
+/// The two lines of the error.
+#[cfg(test)]
+pub(super) fn text(error: &clap::Error) -> String {
+    failure(error).problem.map(|problem| super::failure::render(&problem, false)).unwrap_or_default()
 }

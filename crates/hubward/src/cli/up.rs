@@ -133,5 +133,5 @@ pub(super) async fn run(args: UpArgs, json: bool) -> Result<(), Failure> {
         true => output::json(&server.addresses().to_json()),
         false => announce::lines(server.addresses()).iter().try_for_each(|line| output::line(line)),
     };
-    server.run(signals.first()).await
+    server.run(signals.first()).await.map_err(Failure::from)
 }

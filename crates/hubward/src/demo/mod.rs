@@ -53,11 +53,11 @@ pub async fn run(duration: Option<Duration>, metrics: PrometheusHandle, json: bo
     let mut serving = std::pin::pin!(server.run(stop.clone().cancelled_owned()));
     let shown = tokio::select! {
         // The server ends only when a part of it fails: then that is what to tell.
-        ended = serving.as_mut() => return ended,
+        ended = serving.as_mut() => return ended.map_err(Failure::from),
         shown = show(stage, duration, signals.token(), began, json) => shown,
     };
     stop.cancel();
-    let stopped = serving.await;
+    let stopped = serving.await.map_err(Failure::from);
     // What the show found matters more than how the server stopped.
     shown.and(stopped)
 }

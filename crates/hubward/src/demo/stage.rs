@@ -161,6 +161,6 @@ impl Plan {
     /// Opens the hub's built-in endpoint.
     pub(super) async fn monitor(&self) -> Result<Monitor, Failure> {
         let reach = Reach { ca: Some(self.ca.clone()), endpoint: None };
-        Monitor::open(&self.hub.connection_strings.eventhubs_tls, &reach, Start::Beginning).await
+        Ok(Monitor::open(&self.hub.connection_strings.eventhubs_tls, &reach, Start::Beginning).await?)
     }
 }

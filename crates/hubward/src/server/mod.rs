@@ -35,7 +35,6 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::Failure;
 use crate::config::Settings;
 
 use activity::ActivityCounter;
@@ -132,7 +131,7 @@ impl Server {
     }
 
     /// Runs until `stop`, then stops in order. A part that ends before is an error, and everything else is stopped too.
-    pub async fn run(mut self, stop: impl Future<Output = ()>) -> Result<(), Failure> {
+    pub async fn run(mut self, stop: impl Future<Output = ()>) -> Result<(), Problem> {
         let early = tokio::select! {
             () = stop => None,
             end = self.parts.join_next() => Some(told(end)),
@@ -146,7 +145,7 @@ impl Server {
         self.stop().await;
         match early {
             None => Ok(()),
-            Some(early) => Err(Failure::new(
+            Some(early) => Err(Problem::new(
                 "part_ended",
                 format!("the server stopped because a part of it ended: {early}"),
                 "look at the log above; signals that were acknowledged are on disk and will be sent after the next start",
