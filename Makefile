@@ -34,7 +34,7 @@ fmt: ## format all code
 doc: ## the crates' documentation in target/doc
 	cargo doc --workspace --no-deps --locked
 
-bench: ## figures beside a peer, one interleaved run (SCENARIO=first|attach)
+bench: ## figures beside a peer, one interleaved run (SCENARIO=first|attach|memory)
 	@scripts/bench $(SCENARIO)
 
 soak: ## the tests with larger numbers (minutes to hours)

@@ -10,7 +10,7 @@ use hubward_bench::system::{self, Hub, System};
 use hubward_bench::{arrived, usage};
 use tokio::net::TcpStream;
 
-use crate::Args;
+use crate::{Args, memory};
 
 /// Unacknowledged signals of each device.
 const WINDOW: u16 = 16;
@@ -34,13 +34,10 @@ impl Round {
 pub(crate) async fn run(args: &Args, folder: &Path) -> Result<()> {
     let count = args.devices.unwrap_or(1000);
     let hub = Hub::start(folder)?;
-    let ours = system::hubward(folder, &hub).await?;
-    let memory_before = usage::resident_bytes(ours.process.id())?;
-    let ours = ours.with_devices(folder, &hub, count).await?;
+    let ours = system::hubward(folder, &hub).await?.with_devices(folder, &hub, count).await?;
     let peer = system::node_bridge(folder, &hub, count).await?;
     let (mut our_streams, mut peer_streams) =
         (loader::connect(&ours.mqtt, &ours.devices).await?, loader::connect(&peer.mqtt, &peer.devices).await?);
-    let memory = usage::resident_bytes(ours.process.id())?.saturating_sub(memory_before) / count as u64;
     let api = ours.api.as_ref().context("ours has an API")?;
     let (mut our_rounds, mut peer_rounds) = (Vec::new(), Vec::new());
     let before = api.journal().await?;
@@ -70,7 +67,10 @@ pub(crate) async fn run(args: &Args, folder: &Path) -> Result<()> {
     line("send to PUBACK, 99 %", &|round| round.load.p99.as_secs_f64() * 1000.0, "ms");
     let processor = |round: &Round| round.processor.as_secs_f64() * 1e6 / round.load.acknowledged as f64;
     line("processor time a signal", &processor, "µs");
-    println!("| idle memory a device, with its link to the hub | {:.1} KB | - |", memory as f64 / 1024.0);
+    let apart = folder.join("memory");
+    std::fs::create_dir(&apart)?;
+    let memory = memory::slope(&apart, count / 2, count * 5 / 2).await?;
+    println!("| idle memory a device, with its link to the hub | {:.1} KB | - |", memory / 1024.0);
     println!("| signals a commit | {:.0} | no journal |", grown("records") / grown("commits").max(1.0));
     println!("\nHubward delivers {ratio} the signals of the bridge.");
     println!(

@@ -2,6 +2,7 @@
 
 mod attach;
 mod first;
+mod memory;
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, ValueEnum};
@@ -17,7 +18,7 @@ struct Args {
     /// Seconds of load in each round.
     #[arg(long, default_value_t = 5)]
     seconds: u64,
-    /// Devices of each system (first: 1000, attach: 3000).
+    /// Devices of each system (first: 1000, attach: 3000, memory: 2500).
     #[arg(long)]
     devices: Option<usize>,
 }
@@ -28,6 +29,8 @@ enum Scenario {
     First,
     /// How long it takes to attach all devices of an integration.
     Attach,
+    /// What an idle device costs.
+    Memory,
 }
 
 #[tokio::main]
@@ -43,5 +46,6 @@ async fn main() -> Result<()> {
     match args.scenario {
         Scenario::First => first::run(&args, folder.path()).await,
         Scenario::Attach => attach::run(&args, folder.path()).await,
+        Scenario::Memory => memory::run(&args, folder.path()).await,
     }
 }

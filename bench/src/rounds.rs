@@ -19,9 +19,10 @@ impl Ratio {
     pub fn of(ours: &[f64], peer: &[f64]) -> Self {
         let mut ratios: Vec<f64> = ours.iter().zip(peer).skip(1).map(|(a, b)| a / b).collect();
         ratios.sort_by(f64::total_cmp);
-        let at = |share: f64| ratios[((ratios.len() - 1) as f64 * share).round() as usize];
-        let median = at(0.5);
-        Self { median, spread: (at(0.75) - at(0.25)) / 2.0 / median }
+        // The nearest place to a quarter, a half, three quarters of the way.
+        let at = |quarters: usize| ratios[((ratios.len() - 1) * quarters + 2) / 4];
+        let median = at(2);
+        Self { median, spread: (at(3) - at(1)) / 2.0 / median }
     }
 
     /// Whether the rounds agree enough to say something.

@@ -199,12 +199,19 @@ pub async fn hubward(folder: &Path, hub: &Hub) -> Result<System> {
 }
 
 impl System {
+    /// Makes so many more devices; an integration that takes all binds them.
+    pub async fn add_devices(&mut self, more: usize) -> Result<()> {
+        let api = self.api.as_ref().context("only Hubward takes devices")?;
+        for _ in 0..more {
+            let name = format!("d{:05}", self.devices.len());
+            self.devices.push(api.add_device(&name).await?);
+        }
+        Ok(())
+    }
+
     /// Makes this many devices and binds them all to the hub; returns when all have attached.
     pub async fn with_devices(mut self, folder: &Path, hub: &Hub, count: usize) -> Result<Self> {
-        let api = self.api.as_ref().context("only Hubward takes devices")?;
-        for number in 0..count {
-            self.devices.push(api.add_device(&format!("d{number:05}")).await?);
-        }
+        self.add_devices(count).await?;
         let string = folder.join("string.txt");
         std::fs::write(&string, hub.string("registryReadWrite")?)?;
         let added = Command::new(binary()?)

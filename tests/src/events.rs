@@ -66,7 +66,7 @@ impl Arrivals {
         };
         let read = tokio::time::timeout(PATIENCE, reading).await;
         match read {
-            Ok(Ok(())) => return Ok(arrivals),
+            Ok(Ok(())) => Ok(arrivals),
             Ok(Err(error)) => {
                 let ended = monitor.wait_with_output().await.context("wait for hub-monitor")?;
                 Err(error.context(String::from_utf8_lossy(&ended.stderr).into_owned()))

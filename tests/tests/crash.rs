@@ -1,5 +1,7 @@
 //! Whatever is killed, an acknowledged signal reaches the hub.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail at any step")]
+
 use bytes::Bytes;
 use hubward_tests::{Device, World};
 

@@ -1,5 +1,7 @@
 //! Thousands of devices share a few connections.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail at any step")]
+
 use anyhow::{Context, Result};
 use hubward_tests::{Portal, World};
 use serde_json::json;

@@ -1,5 +1,7 @@
 //! The layout that ARCHITECTURE.md draws is the one the manifests and sources have.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail at any step")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,5 +1,7 @@
 //! The life of an integration: made, changed while signals stream, tested, removed; and what stays in the hub.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail at any step")]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 

@@ -1,5 +1,7 @@
 //! A connection string that cannot work is refused with a code, a reason and a remedy, and nothing is stored.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail at any step")]
+
 use base64::Engine as _;
 use hubward_tests::{Hub, Server, ServerOptions, World};
 use serde_json::Value;

@@ -1,5 +1,7 @@
 //! Boards with Pycom's firmware: nothing they sent well before a reset is lost, though they ask for no acknowledgement.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail at any step")]
+
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};

@@ -1,5 +1,7 @@
 //! What is refused is refused by name, with the reason and the remedy, and is one log line without secrets.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail at any step")]
+
 use hubward_mqtt::client::{Client, ClientError, ConnectOptions, SubscribeResult};
 use hubward_mqtt::protocol::{Publish, Qos, Version};
 use hubward_tests::{Device, Server, ServerOptions, World};

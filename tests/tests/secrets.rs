@@ -1,5 +1,7 @@
 //! No secret stands in clear in the data folder or in the log, and a copy of the folder alone opens nothing.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail at any step")]
+
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
