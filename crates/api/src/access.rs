@@ -1,6 +1,6 @@
 //! Who asks, and what they may.
 //!
-//! Every request under `/api/v1` passes [`authenticate`]; every handler there takes one of [`Read`], [`Operate`] and
+//! Every request under `/api/v1` passes `authenticate`; every handler there takes one of [`Read`], [`Operate`] and
 //! [`Admin`], which refuse a caller whose scopes are too small. So a handler that forgot to ask is not open to strangers.
 
 use std::net::SocketAddr;

@@ -1,9 +1,9 @@
 //! The main job shown by itself: a server, a local hub, three devices that publish by real MQTT, and every signal read
 //! back from the hub with its delay. Needs neither root nor network, and leaves nothing behind.
 //!
-//! - [`stage`]: sets everything up through the API, as a user would;
-//! - [`device`]: a device that publishes;
-//! - [`ledger`]: what was sent against what was read back.
+//! - `stage`: sets everything up through the API, as a user would;
+//! - `device`: a device that publishes;
+//! - `ledger`: what was sent against what was read back.
 
 mod device;
 mod ledger;
