@@ -5,6 +5,9 @@
 use bytes::Bytes;
 use hubward_tests::{Device, World};
 
+/// The number of the signal after which a device sends no more.
+const LAST: usize = 999_999;
+
 fn signal(device: usize, number: usize) -> Bytes {
     Bytes::from(format!("device {device} signal {number:06}"))
 }
@@ -49,14 +52,18 @@ async fn after_kill_9_every_acknowledged_signal_reaches_the_hub_in_order_with_it
         world.server.kill().unwrap();
         world.server.start_again().await.unwrap();
     }
-    let count = acknowledged.iter().map(Vec::len).sum();
-    assert!(count > 0, "signals were acknowledged");
-    // What was in flight at a kill may arrive too, so a count would not do: each acknowledged one must.
-    let missing = |arrivals: &hubward_tests::Arrivals| {
-        let bodies: std::collections::HashSet<&[u8]> = arrivals.events.iter().map(|e| e.body.as_slice()).collect();
-        acknowledged.iter().flatten().any(|signal| !bodies.contains(signal.as_ref()))
+    assert!(acknowledged.iter().all(|signals| !signals.is_empty()), "every device had signals acknowledged");
+    // A last signal of each device: when it has arrived, so has all that was sent, or sent again, before it.
+    for (place, device) in devices.iter().enumerate() {
+        let mut connected = Device::connect(world.server.mqtt(), &device.id, &device.password).await.unwrap();
+        connected.publish(signal(place, LAST)).await.unwrap();
+        acknowledged[place].push(signal(place, LAST));
+    }
+    let ended = |arrivals: &hubward_tests::Arrivals| {
+        let ends = |place| arrivals.events.iter().any(|event| event.body == signal(place, LAST));
+        (0..devices.len()).all(ends)
     };
-    let arrivals = world.arrivals_until(|arrivals| arrivals.events.len() >= count && !missing(arrivals)).await.unwrap();
+    let arrivals = world.arrivals_until(ended).await.unwrap();
     arrivals.check_message_ids().unwrap();
     for (place, device) in devices.iter().enumerate() {
         let hub_device_id = world.hub_device_id("lab", &device.name).await.unwrap();
