@@ -16,6 +16,7 @@ pub(crate) async fn run(args: &Args, folder: &Path) -> Result<()> {
     let mut times = Vec::new();
     for number in 0..args.rounds {
         drop(ours);
+        hub.wait_until_connected(0).await?;
         let began = Instant::now();
         ours = system::hubward(folder, &hub).await?;
         let listening = began.elapsed().as_secs_f64();

@@ -53,6 +53,9 @@ pub(crate) async fn run(args: &Args, folder: &Path) -> Result<()> {
     let arrived = arrived::read(hub.string("eventhubs")?, sent).await?;
     let rates = |rounds: &[Round]| rounds.iter().map(Round::rate).collect::<Vec<_>>();
     let ratio = Ratio::of(&rates(&our_rounds), &rates(&peer_rounds));
+    let apart = folder.join("memory");
+    std::fs::create_dir(&apart)?;
+    let memory = memory::slope(&apart, count / 2, count * 5 / 2).await?;
     let kept = args.rounds - 1;
     println!("\n{count} devices, {SIZE} B, QoS 1, {WINDOW} in flight each, TLS to one local hub, {kept} rounds\n");
     println!("| | Hubward | aedes + Node.js device SDK |");
@@ -67,9 +70,6 @@ pub(crate) async fn run(args: &Args, folder: &Path) -> Result<()> {
     line("send to PUBACK, 99 %", &|round| round.load.p99.as_secs_f64() * 1000.0, "ms");
     let processor = |round: &Round| round.processor.as_secs_f64() * 1e6 / round.load.acknowledged as f64;
     line("processor time a signal", &processor, "µs");
-    let apart = folder.join("memory");
-    std::fs::create_dir(&apart)?;
-    let memory = memory::slope(&apart, count / 2, count * 5 / 2).await?;
     println!("| idle memory a device, with its link to the hub | {:.1} KB | - |", memory / 1024.0);
     println!("| signals a commit | {:.0} | no journal |", grown("records") / grown("commits").max(1.0));
     println!("\nHubward delivers {ratio} the signals of the bridge.");

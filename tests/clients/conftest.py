@@ -102,8 +102,9 @@ class HubReader:
         self.thread.start()
 
     def _receive(self):
-        self.client.receive(
-            on_event=lambda _, event: event and self.events.append(event),
+        # In batches: this client looks at its partitions in turn, and waits at each that has nothing.
+        self.client.receive_batch(
+            on_event_batch=lambda _, events: self.events.extend(events),
             on_error=lambda _, error: self.errors.append(error),
             starting_position="-1",
         )
