@@ -43,5 +43,6 @@ soak: ## the tests with larger numbers (minutes to hours)
 fuzz: ## mutate the kept corpus against every decoder for SECONDS each
 	cargo run --release --locked -p hubward-fuzz -- --seconds $(SECONDS)
 
-golden: ## write the journal's golden files for the current format version
-	HUBWARD_WRITE_GOLDEN=1 cargo test --locked -p hubward-journal golden
+golden: ## write the golden files of a new journal format (FORMAT=2); those of older formats never change
+	@test -n "$(FORMAT)" || { echo "say which format: make golden FORMAT=2" >&2; exit 1; }
+	HUBWARD_WRITE_GOLDEN=$(FORMAT) cargo test --locked -p hubward-journal --test journal golden
