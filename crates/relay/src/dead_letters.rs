@@ -22,14 +22,15 @@ pub(crate) async fn retry(lanes: &Lanes, filter: &DeadLetterFilter) -> Result<Re
     let mut report = RetryReport::default();
     let mut after: Option<(Timestamp, String)> = filter.after.clone();
     let mut left = filter.limit.unwrap_or(u32::MAX);
-    // What dies again meanwhile is no part of this.
+    // What dies again meanwhile comes once more, as the latest: it is no part of this.
     let begun = Timestamp::now();
-    while left > 0 {
+    let mut tried = HashSet::new();
+    while left > 0 && after.as_ref().is_none_or(|(at, _)| *at <= begun) {
         let page = DeadLetterFilter { after: after.take(), limit: Some(PAGE.min(left)), ..filter.clone() };
-        let letters: Vec<_> =
-            lanes.registry().dead_letters(&page).await?.into_iter().filter(|letter| letter.at <= begun).collect();
+        let mut letters = lanes.registry().dead_letters(&page).await?;
         let Some(last) = letters.last() else { break };
         after = Some((last.at, last.id.clone()));
+        letters.retain(|letter| letter.at <= begun && tried.insert(letter.id.clone()));
         left = left.saturating_sub(u32::try_from(letters.len()).unwrap_or(u32::MAX));
         for (id, outcome) in join_all(letters.iter().map(|letter| retry_one(lanes, letter, until))).await {
             match outcome {
