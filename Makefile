@@ -15,7 +15,7 @@ help: ## this list
 run: ## check what is needed, build, and show the main job: devices' signals arriving in a local IoT Hub
 	@scripts/check-needs
 	cargo build --release --locked -p hubward
-	@target/release/hubward demo --for $(FOR)
+	@$${CARGO_TARGET_DIR:-target}/release/hubward demo --for $(FOR)
 
 build: ## the release binary, target/release/hubward
 	@scripts/check-needs
