@@ -4,10 +4,12 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
+
+use crate::faults::{Faults, Wire};
 
 /// Connections have this long to end by themselves after a stop.
 const LAST_WORDS: Duration = Duration::from_secs(10);
@@ -21,8 +23,9 @@ pub(crate) type Serving = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub(crate) async fn accept_until(
     listener: TcpListener,
     name: &'static str,
+    faults: &Faults,
     stop: CancellationToken,
-    mut serve: impl FnMut(TcpStream, SocketAddr) -> Serving,
+    mut serve: impl FnMut(Wire, SocketAddr) -> Serving,
 ) {
     let mut connections = JoinSet::new();
     loop {
@@ -35,7 +38,8 @@ pub(crate) async fn accept_until(
                     if let Err(error) = stream.set_nodelay(true) {
                         tracing::debug!(%peer, %error, "{name}: no TCP_NODELAY");
                     }
-                    connections.spawn(serve(stream, peer));
+                    let wire = faults.wires().wrap(stream, name, peer, false);
+                    connections.spawn(serve(wire, peer));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "{name}: cannot take a connection");

@@ -12,9 +12,11 @@ use tokio_util::sync::CancellationToken;
 use crate::access::Access;
 use crate::certificates::{CertificateError, Certificates};
 use crate::events::{Event, EventStore, EventsError, Readers, Running, StoreOptions};
+use crate::faults::Faults;
 use crate::folder::{Folder, FolderError};
 use crate::identity::{Identities, LogError};
 use crate::info::{Bound, HubInfo};
+use crate::limits::Limits;
 use crate::names::{Names, NamesError};
 use crate::options::Options;
 use crate::policies::Policies;
@@ -135,7 +137,8 @@ impl LocalHub {
 async fn open_events(options: &Options, folder: &Folder, partitions: u32) -> Result<(EventStore, Running), StartError> {
     let store = StoreOptions {
         dir: folder.file("events"),
-        ends: folder.file("partitions.json"),
+        index: folder.file("events.index"),
+        earlier_ends: folder.file("partitions.json"),
         partitions,
         retention: options.retention,
         limit_bytes: options.limit_bytes,
@@ -185,12 +188,20 @@ async fn start_on(
         presence: Presence::default(),
         readers: Readers::default(),
         events,
+        limits: Limits::default(),
+        faults: Faults::default(),
         clock,
         amqps_port: bound.amqps.port(),
     });
     let stop = CancellationToken::new();
     let mut listeners = JoinSet::new();
-    listeners.spawn(https::serve(https_listener.0, certificates.https, rest::router(state.clone()), stop.clone()));
+    listeners.spawn(https::serve(
+        https_listener.0,
+        certificates.https,
+        rest::router(state.clone()),
+        state.faults.clone(),
+        stop.clone(),
+    ));
     listeners.spawn(amqp::serve(amqps_listener.0, Some(certificates.amqps), state.clone(), stop.clone()));
     if let Some((listener, _)) = amqp_listener {
         listeners.spawn(amqp::serve(listener, None, state.clone(), stop.clone()));

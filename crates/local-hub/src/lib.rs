@@ -16,6 +16,7 @@
 //! - `identity`: the identity registry, `presence`: which device is connected where;
 //! - `state`: what the endpoints share;
 //! - `accept`: taking connections in; `https` and `rest`: the registry's REST interface;
+//! - `limits`: a tier's quota and throttles; `faults`: what goes wrong on demand;
 //! - `events`: accepted events on disk; `amqp`: devices that send and services that read.
 
 mod accept;
@@ -24,11 +25,13 @@ mod amqp;
 mod certificates;
 mod clock;
 mod events;
+mod faults;
 mod folder;
 mod https;
 mod hub;
 mod identity;
 mod info;
+mod limits;
 mod names;
 mod options;
 mod policies;

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use crate::Clock;
 use crate::access::Access;
 use crate::events::{EventStore, Readers};
+use crate::faults::Faults;
 use crate::folder::About;
 use crate::identity::{Command, Identities, Identity, NotStored, Refused};
+use crate::limits::Limits;
 use crate::names::Names;
 use crate::presence::Presence;
 
@@ -19,6 +21,8 @@ pub(crate) struct State {
     pub(crate) presence: Presence,
     pub(crate) readers: Readers,
     pub(crate) events: EventStore,
+    pub(crate) limits: Limits,
+    pub(crate) faults: Faults,
     pub(crate) clock: Clock,
     /// Port of AMQP over TLS, which redirects name.
     pub(crate) amqps_port: u16,

@@ -41,7 +41,8 @@ pub(crate) async fn serve(
 ) {
     let name = if tls.is_some() { "amqps" } else { "amqp" };
     let acceptor = tls.map(TlsAcceptor::from);
-    accept_until(listener, name, stop.clone(), move |stream, peer| -> Serving {
+    let faults = state.faults.clone();
+    accept_until(listener, name, &faults, stop.clone(), move |stream, peer| -> Serving {
         let (state, stop, acceptor) = (state.clone(), stop.clone(), acceptor.clone());
         Box::pin(async move {
             let Some(acceptor) = acceptor else { return Box::pin(run(stream, peer, false, state, stop)).await };
