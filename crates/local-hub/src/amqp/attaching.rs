@@ -14,7 +14,7 @@ use super::redirect::redirect;
 use super::served::{Link, Served};
 use super::telemetry::{self, Telemetry};
 use crate::access::{Denied, Principal};
-use crate::events::{AuthScope, Claimed};
+use crate::events::{AuthMethod, Claimed};
 use crate::identity::Identity;
 
 impl Served {
@@ -61,11 +61,11 @@ impl Served {
         if !self.encrypted {
             return Err(Error::new(condition::UNAUTHORIZED_ACCESS, "devices send over TLS only"));
         }
-        let (identity, scope) = self.authorised(device)?;
+        let (identity, method) = self.authorised(device)?;
         let telemetry = Telemetry {
             device_id: identity.device_id.clone(),
             generation_id: identity.generation_id.clone(),
-            scope,
+            method,
             since_credit: 0,
         };
         if self.state.presence.claim(&telemetry.device_id, self.id, &self.notices) {
@@ -89,7 +89,7 @@ impl Served {
     ///
     /// UNCONFIRMED (reference, 3.7 and 10): what the service says to a disabled device. Absent and disabled ones are not
     /// found, all else is unauthorized.
-    fn authorised(&self, device: &str) -> Result<(Arc<Identity>, AuthScope), Error> {
+    fn authorised(&self, device: &str) -> Result<(Arc<Identity>, AuthMethod), Error> {
         let unauthorized =
             || Error::new(condition::UNAUTHORIZED_ACCESS, format!("no valid token for device {device:?}"));
         let decoded = percent_decode_str(device).decode_utf8_lossy();
@@ -113,11 +113,11 @@ impl Served {
         if !identity.is_enabled() && (grant.is_some() || self.tokens.absent(&identity.device_id).is_some()) {
             return Err(Error::new(condition::NOT_FOUND, Denied::Disabled(device.to_owned()).to_string()));
         }
-        let scope = match &grant.ok_or_else(unauthorized)?.who {
-            Principal::Device { .. } => AuthScope::Device,
-            Principal::Policy { .. } => AuthScope::Hub,
+        let method = match &grant.ok_or_else(unauthorized)?.who {
+            Principal::Device { .. } => AuthMethod::DeviceSas,
+            Principal::Policy { .. } => AuthMethod::HubSas,
         };
-        Ok((identity, scope))
+        Ok((identity, method))
     }
 
     fn redirected(&self, rest: &[String]) -> Error {

@@ -217,7 +217,7 @@ impl Served {
                 let sender = Sender {
                     device_id: &telemetry.device_id,
                     generation_id: &telemetry.generation_id,
-                    scope: telemetry.scope,
+                    method: telemetry.method,
                 };
                 match intake::events(&sender, delivery.message_format, &delivery.payload) {
                     Ok(events) => self.append(link, &delivery, events),

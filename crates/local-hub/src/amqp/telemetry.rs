@@ -8,7 +8,7 @@ use hubward_amqp::performative::Outcome;
 use hubward_journal::Progress;
 use hubward_model::Offset;
 
-use crate::events::{AuthScope, NewEvent};
+use crate::events::{AuthMethod, NewEvent};
 
 /// Messages a device may send ahead (reference, 3.1).
 pub(super) const CREDIT: u32 = 1000;
@@ -19,7 +19,7 @@ pub(super) const MAX_TRANSFER: u64 = 1 << 20;
 pub(super) struct Telemetry {
     pub(super) device_id: Arc<str>,
     pub(super) generation_id: Arc<str>,
-    pub(super) scope: AuthScope,
+    pub(super) method: AuthMethod,
     /// Deliveries since credit was last given.
     pub(super) since_credit: u32,
 }

@@ -1,6 +1,5 @@
-//! The task that follows the journal and keeps the index true.
+//! The task that follows the journal and keeps the index true, in memory and on disk.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use hubward_journal::{Chunk, Journal, Pin, ReadError, Reader};
@@ -8,10 +7,8 @@ use hubward_model::{Offset, Record};
 use tokio::sync::watch;
 
 use super::index::Index;
+use super::index_file::IndexFile;
 use super::stored::StoredEvent;
-
-/// The ends are saved after so many events at the latest.
-const SAVE_RECORDS: usize = 32_768;
 
 /// Follows the journal to its end.
 pub(super) struct Indexer {
@@ -20,12 +17,12 @@ pub(super) struct Indexer {
     pub(super) index: Arc<Index>,
     /// Tells how far the index reaches.
     pub(super) indexed: watch::Sender<Offset>,
-    /// Where the ends are kept.
-    pub(super) ends: PathBuf,
-    /// The ends are saved after so many bytes at the latest: far fewer than the journal may hold, which the pin would
-    /// fill otherwise.
+    /// Where it is kept; nothing once writing failed.
+    pub(super) file: Option<IndexFile>,
+    /// It is saved after so many bytes at the latest: far fewer than the journal may hold, which the pin would fill
+    /// otherwise.
     pub(super) save_bytes: u64,
-    /// No event goes before the file of ends counts it.
+    /// No event goes before the file counts it.
     pub(super) pin: Pin,
 }
 
@@ -33,12 +30,11 @@ impl Indexer {
     /// Runs until the journal is closed and read to its end.
     pub(super) async fn run(mut self) {
         let mut oldest = self.journal.oldest();
-        let (mut records, mut bytes) = (0, 0_u64);
+        let mut bytes = 0_u64;
         loop {
             match self.reader.next().await {
                 Ok(Chunk::Records(chunk)) => {
                     self.index.add(&chunk);
-                    records += chunk.len();
                     bytes += chunk.iter().map(|record| record.message.payload.len() as u64 + 200).sum::<u64>();
                 }
                 Ok(Chunk::Gap { from, to }) => tracing::warn!(%from, %to, "events were lost from the journal"),
@@ -49,42 +45,58 @@ impl Indexer {
                 }
             }
             self.indexed.send_replace(self.reader.position());
-            if records >= SAVE_RECORDS || bytes >= self.save_bytes {
-                (records, bytes) = (0, 0);
-                self.save().await;
+            if bytes >= self.save_bytes {
+                bytes = 0;
+                self.save(None).await;
             }
             if self.journal.oldest() > oldest {
                 oldest = self.journal.oldest();
-                let firsts = self.first_sequences(oldest).await;
-                self.index.forget(oldest, &firsts);
+                let first = forget(&self.journal, &self.index, self.reader.position()).await;
+                self.save(Some(first)).await;
             }
         }
-        self.save().await;
+        self.save(None).await;
     }
 
-    async fn save(&self) {
-        let (index, ends, position) = (self.index.clone(), self.ends.clone(), self.reader.position());
-        match tokio::task::spawn_blocking(move || index.save(&ends)).await {
-            Ok(Ok(())) => self.pin.advance(position),
-            Ok(Err(error)) => tracing::error!(%error, "the ends of the partitions cannot be saved"),
-            Err(error) => tracing::error!(%error, "saving the ends of the partitions failed"),
-        }
-    }
-
-    /// The number of each partition's first event at or after `oldest`, as far as the index reaches.
-    async fn first_sequences(&self, oldest: Offset) -> Vec<Option<i64>> {
-        let count = (0..).take_while(|number| self.index.info(*number).is_some()).count();
-        let mut firsts = vec![None; count];
-        let mut reader = self.journal.reader(oldest);
-        while reader.position() < self.reader.position() && firsts.iter().any(Option::is_none) {
-            match reader.next().await {
-                Ok(Chunk::Records(records)) => note_firsts(&records, self.reader.position(), &mut firsts),
-                Ok(Chunk::Gap { .. }) => {}
-                Err(_) => break,
+    /// Writes what was taken in to the file; leaves out marks before the one at `first`, if that is given.
+    async fn save(&mut self, first: Option<u64>) {
+        let Some(mut file) = self.file.take() else { return };
+        let position = self.reader.position();
+        self.index.mark(position);
+        let marks = self.index.take_unsaved();
+        let saving = tokio::task::spawn_blocking(move || {
+            file.append(&marks)?;
+            first.map_or(Ok(()), |first| file.shrink(first))?;
+            Ok::<_, std::io::Error>(file)
+        });
+        match saving.await {
+            Ok(Ok(file)) => {
+                self.file = Some(file);
+                self.pin.advance(position);
             }
+            // The next start reads what the file does not tell; the pin keeps it until then.
+            Ok(Err(error)) => tracing::error!(%error, "the index of events cannot be saved any more"),
+            Err(error) => tracing::error!(%error, "saving the index of events failed"),
         }
-        firsts
     }
+}
+
+/// Tells the index what retention has left, as far as it reaches (`position`); answers the first mark of use.
+pub(super) async fn forget(journal: &Journal, index: &Index, position: Offset) -> u64 {
+    let oldest = journal.oldest();
+    let (end, next) = index.next_after(oldest, position);
+    let mut firsts = vec![None; next.len()];
+    let mut reader = journal.reader(oldest);
+    // Never far: marks stand close together.
+    while reader.position() < end && firsts.iter().any(Option::is_none) {
+        match reader.next().await {
+            Ok(Chunk::Records(records)) => note_firsts(&records, end, &mut firsts),
+            Ok(Chunk::Gap { .. }) => {}
+            Err(_) => break,
+        }
+    }
+    let firsts: Vec<_> = firsts.into_iter().zip(next).map(|(first, next)| first.unwrap_or(next)).collect();
+    index.forget(oldest, &firsts)
 }
 
 fn note_firsts(records: &[Record], end: Offset, firsts: &mut [Option<i64>]) {

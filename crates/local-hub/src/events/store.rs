@@ -10,20 +10,26 @@ use hubward_model::{Offset, Timestamp};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::index::{Index, PartitionInfo};
-use super::indexer::Indexer;
+use super::index::{Index, Last, PartitionInfo};
+use super::index_file::IndexFile;
+use super::indexer::{self, Indexer};
 use super::partition_of;
 use super::position::Position;
 use super::stored::{Event, NewEvent, StoredEvent};
 use crate::Clock;
-use crate::folder::FolderError;
+use crate::folder::{FolderError, read_json};
+
+/// How long an append that found no room waits at least before it tries again.
+const FULL_PAUSE: Duration = Duration::from_millis(5);
 
 /// How events are kept.
 pub(crate) struct StoreOptions {
     /// The journal's folder.
     pub(crate) dir: PathBuf,
-    /// The file in which the ends of the partitions are kept.
-    pub(crate) ends: PathBuf,
+    /// The file in which what the partitions hold is kept.
+    pub(crate) index: PathBuf,
+    /// The file in which an earlier version kept the ends of the partitions.
+    pub(crate) earlier_ends: PathBuf,
     pub(crate) partitions: u32,
     pub(crate) retention: Duration,
     pub(crate) limit_bytes: u64,
@@ -65,23 +71,28 @@ pub(crate) enum EventsError {
     Read(#[from] ReadError),
     #[error(transparent)]
     Ends(#[from] FolderError),
+    #[error("the index of events: {0}")]
+    Index(#[from] std::io::Error),
     #[error("cannot start the thread that writes events: {0}")]
     Thread(std::io::Error),
 }
 
 impl EventStore {
-    /// Opens the events kept in a folder and reads through them once.
+    /// Opens the events kept in a folder, and reads what its index does not tell of yet.
     pub(crate) async fn open(options: StoreOptions) -> Result<(Self, Running), EventsError> {
-        let mut journal_options = hubward_journal::Options::new(options.dir);
+        let mut journal_options = hubward_journal::Options::new(options.dir.clone());
         journal_options.history = options.retention;
         journal_options.limit_bytes = options.limit_bytes;
         journal_options.segment_bytes = options.segment_bytes;
         journal_options.commit_delay = options.commit_delay;
         let (journal, committer) = Journal::open(journal_options, Arc::new(RealFiles))?;
-        let index = Arc::new(Index::open(options.partitions, &options.ends)?);
-        let mut reader = journal.reader(journal.oldest());
-        let end = journal.durable();
-        while reader.position() < end {
+        let durable = journal.durable();
+        let (file, marks) = IndexFile::open(&options.index, journal.id(), options.partitions, durable.to_raw())?;
+        let index = Arc::new(Index::new(earlier_ends(&options)?, &marks));
+        // What the file does not tell of yet: little, unless it is new.
+        let from = marks.last().map_or(journal.oldest(), |mark| Offset::from_raw(mark.offset));
+        let mut reader = journal.reader(from);
+        while reader.position() < durable {
             match reader.try_next()? {
                 Some(Chunk::Records(records)) => index.add(&records),
                 Some(Chunk::Gap { .. }) => {}
@@ -89,28 +100,21 @@ impl EventStore {
             }
             tokio::task::yield_now().await;
         }
+        indexer::forget(&journal, &index, reader.position()).await;
+        let pin = journal.pin("index", from);
         let committer = thread::Builder::new()
             .name("local-hub-events".to_owned())
             .spawn(move || committer.run())
             .map_err(EventsError::Thread)?;
-        index.save(&options.ends)?;
-        let pin = journal.pin("ends", reader.position());
-        let ends = (0..options.partitions)
-            .map(|number| {
-                let last = index.info(number).map(|info| info.last);
-                End {
-                    next_sequence: last.map_or(0, |last| last.sequence + 1),
-                    last_enqueued_at: last.map_or_else(Timestamp::default, |last| last.enqueued_at),
-                }
-            })
-            .collect();
+        let end = |last: Last| End { next_sequence: last.sequence + 1, last_enqueued_at: last.enqueued_at };
+        let ends = index.lasts().into_iter().map(end).collect();
         let (indexed_up_to, indexed) = watch::channel(reader.position());
         let indexer = Indexer {
             journal: journal.clone(),
             reader,
             index: index.clone(),
             indexed: indexed_up_to,
-            ends: options.ends,
+            file: Some(file),
             save_bytes: (options.limit_bytes / 16).clamp(1 << 16, 16 << 20),
             pin,
         };
@@ -131,6 +135,36 @@ impl EventStore {
         end.next_sequence += 1;
         end.last_enqueued_at = enqueued_at;
         Ok(offset)
+    }
+
+    /// Appends events and waits until all are on disk. After an error the fate of those before it is not known.
+    pub(crate) async fn append_durable(&self, events: &[NewEvent]) -> Result<(), AppendError> {
+        let waiter = Waiter::new();
+        let mut last = None;
+        for event in events {
+            last = Some(loop {
+                match self.append(event, &waiter) {
+                    Ok(offset) => break offset,
+                    Err(AppendError::Full { .. }) => {
+                        self.room().await;
+                        // For room that is not the journal's to give: a full disk.
+                        tokio::time::sleep(FULL_PAUSE).await;
+                    }
+                    Err(error) => return Err(error),
+                }
+            });
+        }
+        let Some(last) = last else { return Ok(()) };
+        loop {
+            let progress = waiter.progress();
+            if progress.has_failed(last) {
+                return Err(AppendError::Failed { reason: "the disk did not take the events".to_owned() });
+            }
+            if progress.is_durable(last) {
+                return Ok(());
+            }
+            waiter.changed().await;
+        }
     }
 
     /// Resolves when there may be room after an append was refused because the journal is full.
@@ -179,6 +213,12 @@ impl EventStore {
         }
         Ok(events)
     }
+}
+
+/// What the partitions of a folder without an index count on from.
+fn earlier_ends(options: &StoreOptions) -> Result<Vec<Last>, FolderError> {
+    let kept: Vec<Last> = read_json(&options.earlier_ends)?.unwrap_or_default();
+    Ok((0..options.partitions as usize).map(|number| kept.get(number).copied().unwrap_or(Last::NONE)).collect())
 }
 
 impl Running {

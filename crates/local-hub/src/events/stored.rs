@@ -2,7 +2,7 @@
 //!
 //! In the journal's record the payload is the bare AMQP message (properties, application properties, body) in its
 //! encoding; the note holds what the hub adds. Note, format 1, numbers big-endian: `1u8`, partition `u32`, sequence
-//! number `i64`, scope `u8`, then three texts (`u16` length and UTF-8): device id, generation id, and what else the
+//! number `i64`, how the sender was proved `u8`, then three texts (`u16` length and UTF-8): device id, generation id, and what else the
 //! device put into the annotations, as pairs of texts, their count first (`u8`).
 
 use std::sync::Arc;
@@ -14,26 +14,52 @@ use hubward_model::{Draft, Kind, Record, Timestamp};
 
 const NOTE_FORMAT: u8 = 1;
 /// Annotations of the device that are passed on (reference, 3.5).
-const PASSED_ANNOTATIONS: [&str; 4] = ["iothub-interface-id", "dt-subject", "Diagnostic-Id", "Correlation-Context"];
+const PASSED_ANNOTATIONS: [&str; 5] =
+    ["iothub-interface-id", "dt-subject", "dt-dataschema", "Diagnostic-Id", "Correlation-Context"];
 
 /// An event as the hub got it, not yet in its partition.
 pub(crate) struct NewEvent {
     pub(crate) device_id: Arc<str>,
     pub(crate) generation_id: Arc<str>,
-    pub(crate) scope: AuthScope,
+    pub(crate) method: AuthMethod,
     /// Annotations to pass on.
     pub(crate) annotations: Vec<(String, String)>,
     /// The bare message, encoded.
     pub(crate) message: Bytes,
 }
 
-/// Whose key proved who sent.
+/// How it was proved who sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum AuthScope {
-    /// The device's own.
-    Device,
-    /// A policy's.
-    Hub,
+pub(crate) enum AuthMethod {
+    /// By a token made with the device's own key.
+    DeviceSas,
+    /// By a token made with a policy's key.
+    HubSas,
+    /// By the device's certificate.
+    DeviceX509,
+}
+
+impl AuthMethod {
+    const ALL: [Self; 3] = [Self::DeviceSas, Self::HubSas, Self::DeviceX509];
+
+    /// As it stands in a note: its place in [`Self::ALL`].
+    fn to_byte(self) -> u8 {
+        match self {
+            Self::DeviceSas => 0,
+            Self::HubSas => 1,
+            Self::DeviceX509 => 2,
+        }
+    }
+
+    /// As readers see it (reference, 6.4).
+    fn text(self) -> &'static str {
+        match self {
+            Self::DeviceSas => r#"{"scope":"device","type":"sas","issuer":"iothub","acceptingIpFilterRule":null}"#,
+            Self::HubSas => r#"{"scope":"hub","type":"sas","issuer":"iothub","acceptingIpFilterRule":null}"#,
+            // UNCONFIRMED (reference, 6.4): the issuer that the service names for a certificate.
+            Self::DeviceX509 => r#"{"scope":"device","type":"x509","issuer":"external","acceptingIpFilterRule":null}"#,
+        }
+    }
 }
 
 impl NewEvent {
@@ -41,7 +67,7 @@ impl NewEvent {
     pub(crate) fn from_message(
         device_id: Arc<str>,
         generation_id: Arc<str>,
-        scope: AuthScope,
+        method: AuthMethod,
         message: Message,
     ) -> Self {
         let annotations = PASSED_ANNOTATIONS
@@ -58,7 +84,7 @@ impl NewEvent {
         if bare.properties.to.is_none() {
             bare.properties.to = Some(format!("/devices/{device_id}/messages/events").into());
         }
-        Self { device_id, generation_id, scope, annotations, message: bare.to_bytes() }
+        Self { device_id, generation_id, method, annotations, message: bare.to_bytes() }
     }
 
     /// The record to append: `sequence` is its number in `partition`.
@@ -67,10 +93,7 @@ impl NewEvent {
         note.put_u8(NOTE_FORMAT);
         note.put_u32(partition);
         note.put_i64(sequence);
-        note.put_u8(match self.scope {
-            AuthScope::Device => 0,
-            AuthScope::Hub => 1,
-        });
+        note.put_u8(self.method.to_byte());
         put_text(&mut note, &self.device_id);
         put_text(&mut note, &self.generation_id);
         note.put_u8(u8::try_from(self.annotations.len()).unwrap_or(0));
@@ -99,7 +122,7 @@ pub(crate) struct StoredEvent {
     pub(crate) enqueued_at: Timestamp,
     device_id: String,
     generation_id: String,
-    scope: AuthScope,
+    method: AuthMethod,
     annotations: Vec<(String, String)>,
     message: Bytes,
 }
@@ -118,7 +141,7 @@ impl StoredEvent {
     pub(crate) fn read(record: &Record) -> Option<Self> {
         let (partition, sequence) = Self::place(record)?;
         let mut note = record.note.get(13..)?;
-        let scope = if get_u8(&mut note)? == 1 { AuthScope::Hub } else { AuthScope::Device };
+        let method = *AuthMethod::ALL.get(usize::from(get_u8(&mut note)?))?;
         let device_id = get_text(&mut note)?;
         let generation_id = get_text(&mut note)?;
         let mut annotations = Vec::new();
@@ -132,7 +155,7 @@ impl StoredEvent {
             enqueued_at: record.received_at,
             device_id,
             generation_id,
-            scope,
+            method,
             annotations,
             message: record.message.payload.clone(),
         })
@@ -140,16 +163,11 @@ impl StoredEvent {
 
     /// Appends the event as readers get it: the hub's annotations (reference, 6.4), then the message untouched.
     pub(crate) fn encode(&self, runtime: Option<&super::PartitionInfo>, now: Timestamp, out: &mut BytesMut) {
-        let scope = match self.scope {
-            AuthScope::Device => "device",
-            AuthScope::Hub => "hub",
-        };
-        let method = format!(r#"{{"scope":"{scope}","type":"sas","issuer":"iothub","acceptingIpFilterRule":null}}"#);
         let text = |text: &str| Value::String(text.into());
         let at = Value::Timestamp(self.enqueued_at.as_millis());
         let mut annotations = vec![
             (Symbol::from_static("iothub-connection-device-id"), text(&self.device_id)),
-            (Symbol::from_static("iothub-connection-auth-method"), text(&method)),
+            (Symbol::from_static("iothub-connection-auth-method"), text(self.method.text())),
             (Symbol::from_static("iothub-connection-auth-generation-id"), text(&self.generation_id)),
             (Symbol::from_static("iothub-enqueuedtime"), at.clone()),
             (Symbol::from_static("iothub-message-source"), Value::String("Telemetry".into())),
