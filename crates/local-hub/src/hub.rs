@@ -166,7 +166,9 @@ async fn start_on(
     let clock = options.clock.clone();
     let certificates = Certificates::open(&folder, &names, clock.now())?;
     let policies = Policies::open(&folder)?;
-    let identities = Arc::new(Identities::open(&folder.file("registry.log"), options.device_cap, clock.clone())?);
+    let limits = Limits::new(options.limits, clock.clone());
+    let device_cap = options.device_cap.or(limits.device_cap());
+    let identities = Arc::new(Identities::open(&folder.file("registry.log"), device_cap, clock.clone())?);
     let https_listener = bind("https", options.https).await?;
     let amqps_listener = bind("amqps", options.amqps).await?;
     let amqp_listener = match options.amqp {
@@ -188,7 +190,7 @@ async fn start_on(
         presence: Presence::default(),
         readers: Readers::default(),
         events,
-        limits: Limits::default(),
+        limits,
         faults: Faults::default(),
         clock,
         amqps_port: bound.amqps.port(),

@@ -46,4 +46,5 @@ pub use clock::Clock;
 pub use events::Event;
 pub use hub::{LocalHub, ReadEventsError, StartError};
 pub use info::{ConnectionStrings, HubInfo};
+pub use limits::{LimitOptions, Metering, Tier, UnknownTier};
 pub use options::Options;

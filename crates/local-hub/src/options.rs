@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::Clock;
+use crate::limits::LimitOptions;
 
 /// What [`LocalHub::start`](crate::LocalHub::start) needs to know; [`Options::new`] gives defaults for all but the folder.
 #[derive(Debug, Clone)]
@@ -21,7 +22,9 @@ pub struct Options {
     pub amqps: SocketAddr,
     /// Where readers of events may come without TLS (the emulator mode of the Event Hubs SDKs).
     pub amqp: Option<SocketAddr>,
-    /// At most so many identities.
+    /// The tier's quota and throttles; by default there are none.
+    pub limits: LimitOptions,
+    /// At most so many identities; none: what the tier allows.
     pub device_cap: Option<usize>,
     /// What the hub takes for the time.
     pub clock: Clock,
@@ -46,6 +49,7 @@ impl Options {
             https: free_port,
             amqps: free_port,
             amqp: Some(free_port),
+            limits: LimitOptions::default(),
             device_cap: None,
             clock: Clock::system(),
             retention: Duration::from_secs(24 * 60 * 60),
