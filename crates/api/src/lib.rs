@@ -7,6 +7,7 @@
 //! In reading order:
 //!
 //! - [`services`]: what the handlers work on, and the table of routes;
+//! - [`openapi`]: the description of every route, made of the routes;
 //! - [`shapes`]: the JSON, as types that the commands use too;
 //! - [`access`]: who asks: bearer tokens and their scopes; hosts and origins on loopback;
 //! - [`error`]: refusals as problem details (RFC 9457);
@@ -23,6 +24,7 @@ mod extract;
 mod filters;
 pub mod health;
 pub mod integrations;
+pub mod openapi;
 pub mod server;
 pub mod services;
 pub mod shapes;

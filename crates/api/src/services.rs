@@ -13,10 +13,12 @@ use hubward_registry::Registry;
 use hubward_relay::RelayHandle;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio_util::sync::CancellationToken;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::shapes::misc::About;
 use crate::{Access, ApiError, access};
-use crate::{dead_letters, devices, events, health, integrations, server, signals, tokens, users};
+use crate::{dead_letters, devices, events, health, integrations, openapi, server, signals, tokens, users};
 
 /// Largest request body; the largest that is wanted is an integration with ten thousand devices.
 const BODY_BYTES: usize = 2 * 1024 * 1024;
@@ -63,9 +65,12 @@ pub struct Services {
     pub stop: CancellationToken,
 }
 
-/// The whole interface.
-pub fn router(services: Services) -> Router {
-    let v1 = Router::new()
+/// Every route, with what the document says of it. `guarded` is put around those that are not open to strangers.
+pub(crate) fn routes(
+    guarded: impl FnOnce(OpenApiRouter<Services>) -> OpenApiRouter<Services>,
+) -> OpenApiRouter<Services> {
+    let v1 = OpenApiRouter::new()
+        .merge(tokens::routes())
         .route("/devices", get(devices::list).post(devices::add))
         .route("/devices/{device}", get(devices::show).patch(devices::edit).delete(devices::remove))
         .route("/devices/{device}/rotate", post(devices::rotate))
@@ -87,21 +92,26 @@ pub fn router(services: Services) -> Router {
         .route("/deadletters/discard", post(dead_letters::discard))
         .route("/deadletters/{id}", get(dead_letters::show))
         .route("/events", get(events::stream))
-        .route("/tokens", get(tokens::list).post(tokens::create))
-        .route("/tokens/{token}", delete(tokens::revoke))
         .route("/users", get(users::list).post(users::add))
         .route("/users/{user}", delete(users::remove))
         .route("/users/{user}/password", put(users::password))
         .route("/keys/rotate", post(server::rotate_keys))
         .route("/journal/info", get(server::journal_info))
         .route("/journal/verify", post(server::journal_verify))
-        .route("/about", get(server::about))
-        .route_layer(middleware::from_fn_with_state(services.clone(), access::authenticate));
-    Router::new()
-        .nest("/api/v1", v1)
+        .route("/about", get(server::about));
+    OpenApiRouter::new()
+        .nest("/api/v1", guarded(v1))
+        .routes(routes!(openapi::serve))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))
+}
+
+/// The whole interface.
+pub fn router(services: Services) -> Router {
+    let guard = middleware::from_fn_with_state(services.clone(), access::authenticate);
+    let (routes, _) = routes(|guarded| guarded.route_layer(guard)).split_for_parts();
+    routes
         .fallback(no_such_page)
         .method_not_allowed_fallback(no_such_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES))

@@ -7,6 +7,8 @@ use hubward_broker::Owner;
 use hubward_model::Timestamp;
 use hubward_registry::{ApiToken, ExposeSecret};
 use serde_json::{Value, json};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::access::{Admin, Scope};
 use crate::extract::Body;
@@ -15,11 +17,22 @@ use crate::shapes::Page;
 use crate::shapes::misc::{NewToken, TokenMade, TokenRow};
 use crate::{ApiError, Services};
 
+/// The routes of this module.
+pub(crate) fn routes() -> OpenApiRouter<Services> {
+    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(revoke))
+}
+
+/// List API tokens, without their secrets.
+#[utoipa::path(get, path = "/tokens", tag = "access", responses((status = 200, body = Page<TokenRow>)),
+    security(("token" = ["admin"]), ("session" = ["admin"])))]
 pub(crate) async fn list(State(services): State<Services>, _: Admin) -> Result<Json<Page<TokenRow>>, ApiError> {
     let tokens = services.registry.tokens().await?;
     Ok(Json(Page::all(tokens.into_iter().map(row).collect())))
 }
 
+/// Make a token. Its secret stands in this answer alone.
+#[utoipa::path(post, path = "/tokens", tag = "access", request_body = NewToken,
+    responses((status = 201, body = TokenMade)), security(("token" = ["admin"]), ("session" = ["admin"])))]
 pub(crate) async fn create(
     State(services): State<Services>,
     Admin(caller): Admin,
@@ -56,6 +69,9 @@ fn check_scopes(scopes: &[String]) -> Result<(), ApiError> {
     Ok(())
 }
 
+/// End a token. Its MQTT connections are closed.
+#[utoipa::path(delete, path = "/tokens/{token}", tag = "access", params(("token" = String, Path, description = "Name or id")),
+    responses((status = 200, body = Object)), security(("token" = ["admin"]), ("session" = ["admin"])))]
 pub(crate) async fn revoke(
     State(services): State<Services>,
     Admin(caller): Admin,

@@ -2,9 +2,12 @@
 
 use hubward_model::{Offset, Timestamp};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::openapi::words;
 
 /// An API token, without its secret.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct TokenRow {
     /// Its id.
     pub id: String,
@@ -13,13 +16,15 @@ pub struct TokenRow {
     /// What it may do.
     pub scopes: Vec<String>,
     /// When it was made.
+    #[schema(value_type = words::Timestamp)]
     pub created_at: Timestamp,
     /// When it ends by itself.
+    #[schema(value_type = Option<words::Timestamp>)]
     pub expires_at: Option<Timestamp>,
 }
 
 /// A token to make.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewToken {
     /// Its name.
@@ -32,7 +37,7 @@ pub struct NewToken {
 }
 
 /// A token that was just made; the secret is shown this once.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
 pub struct TokenMade {
     /// The token.
     #[serde(flatten)]

@@ -12,7 +12,7 @@ pub mod signals;
 use serde::{Deserialize, Serialize};
 
 /// A part of a list.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Page<T> {
     /// The entries.
     pub items: Vec<T>,

@@ -5,3 +5,4 @@
 mod access;
 mod handlers;
 mod kit;
+mod openapi;
