@@ -136,6 +136,8 @@ macro_rules! select {
     };
 }
 
+pub(crate) const SELECT: &str = select!("");
+
 impl Registry {
     /// Adds devices to an integration, all or none, in state `creating`.
     ///
@@ -420,7 +422,7 @@ fn place<'a>(id: &'a str, column: &'static str) -> Place<'a> {
     Place { table: "bindings", row: id, column }
 }
 
-fn read(row: &SqliteRow) -> Result<Binding, Error> {
+pub(crate) fn read(row: &SqliteRow) -> Result<Binding, Error> {
     let row = Row { table: "bindings", row };
     Ok(Binding {
         integration: row.word("integration")?,

@@ -1,6 +1,6 @@
 //! Dead letters: signals that can never be delivered as they are, with why and all it takes to send them again.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 use hubward_model::{DeviceId, Draft, Epoch, IntegrationId, Kind, Message, MessageId, Offset, Qos, Record, Timestamp};
@@ -22,6 +22,8 @@ pub struct NewDeadLetter {
     pub device: DeviceId,
     /// Its message id at the hub.
     pub message_id: MessageId,
+    /// A word for the reason, to group by.
+    pub code: String,
     /// Why, in our words.
     pub reason: String,
     /// What the hub said.
@@ -49,6 +51,8 @@ pub struct DeadLetter {
     pub epoch: Epoch,
     /// Its message id at the hub.
     pub message_id: MessageId,
+    /// A word for the reason, to group by.
+    pub code: String,
     /// Why, in our words.
     pub reason: String,
     /// What the hub said.
@@ -70,10 +74,31 @@ pub struct DeadLetterFilter {
     pub integration: Option<IntegrationId>,
     /// Of this device.
     pub device: Option<DeviceId>,
+    /// With this code.
+    pub code: Option<String>,
+    /// Given up at this time or after it.
+    pub since: Option<Timestamp>,
+    /// Given up before this time.
+    pub until: Option<Timestamp>,
+    /// The newest first, for pages alone; `after` is then what they come before.
+    pub newest_first: bool,
     /// After this one: time and id of the last of the page before.
     pub after: Option<(Timestamp, String)>,
     /// At most so many, and at most [`MAX_PAGE`]. It counts for pages alone, not for removing.
     pub limit: Option<u32>,
+}
+
+/// Dead letters of one integration with one code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetterGroup {
+    /// The integration.
+    pub integration: IntegrationId,
+    /// The word for the reason.
+    pub code: String,
+    /// How many.
+    pub number: u64,
+    /// When the latest was given up.
+    pub latest_at: Timestamp,
 }
 
 impl Registry {
@@ -94,17 +119,17 @@ impl Registry {
         Ok(ids)
     }
 
-    /// A page of dead letters, the oldest first.
+    /// A page of dead letters, the oldest first if not asked otherwise.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn dead_letters(&self, filter: &DeadLetterFilter) -> Result<Vec<DeadLetter>, Error> {
         let mut query = QueryBuilder::new(
-            "SELECT id, integration, device, message_id, reason, hub_error, attempts, at, record_offset, epoch, size \
-             FROM dead_letters",
+            "SELECT id, integration, device, message_id, code, reason, hub_error, attempts, at, record_offset, epoch, \
+             size FROM dead_letters",
         );
         push_conditions(&mut query, filter);
-        query.push(" ORDER BY at, id LIMIT ");
+        query.push(if filter.newest_first { " ORDER BY at DESC, id DESC LIMIT " } else { " ORDER BY at, id LIMIT " });
         query.push_bind(i64::from(filter.limit.unwrap_or(MAX_PAGE).min(MAX_PAGE)));
         let rows = query.build().fetch_all(self.readers()).await?;
         rows.iter().map(read).collect()
@@ -131,6 +156,47 @@ impl Registry {
         Ok(query.build().execute(&mut *self.writer().await.connection).await?.rows_affected())
     }
 
+    /// How many dead letters there are, by integration and code.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn dead_letter_groups(&self) -> Result<Vec<DeadLetterGroup>, Error> {
+        let sql = "SELECT integration, code, number, latest_at FROM dead_letter_counts \
+                   ORDER BY number DESC, integration, code";
+        let rows = sqlx::query(sql).fetch_all(self.readers()).await?;
+        let group = |row| {
+            let row = Row { table: "dead_letter_counts", row };
+            Ok(DeadLetterGroup {
+                integration: row.word("integration")?,
+                code: row.get("code")?,
+                number: row.count("number")?,
+                latest_at: row.time("latest_at")?,
+            })
+        };
+        rows.iter().map(group).collect()
+    }
+
+    /// Which of these records of a device are dead letters of an integration.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn buried(
+        &self,
+        integration: &IntegrationId,
+        device: &DeviceId,
+        offsets: &[Offset],
+    ) -> Result<HashSet<Offset>, Error> {
+        let mut query = QueryBuilder::new("SELECT record_offset FROM dead_letters WHERE integration = ");
+        query.push_bind(integration.as_str().to_owned());
+        query.push(" AND device = ").push_bind(device.as_str().to_owned()).push(" AND record_offset IN (-1");
+        for offset in offsets {
+            query.push(", ").push_bind(stored_offset(*offset));
+        }
+        query.push(")");
+        let rows = query.build().fetch_all(self.readers()).await?;
+        rows.iter().map(|row| Row { table: "dead_letters", row }.offset("record_offset")).collect()
+    }
+
     /// How many dead letters each device of an integration has.
     ///
     /// # Errors
@@ -152,10 +218,10 @@ async fn insert(tx: &mut sqlx::Transaction<'_, Sqlite>, letter: &NewDeadLetter) 
     let id = sqlx::query_scalar(
         "INSERT INTO dead_letters (id, integration, device, message_id, reason, hub_error, attempts, at, \
          record_offset, epoch, received_at, kind, only_for, topic, qos, retain, content_type, user_properties, size, \
-         note, payload) \
+         note, payload, code) \
          SELECT $1, integration, device, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, \
-         $20, $21 FROM bindings WHERE integration = $2 AND device = $3 \
-         ON CONFLICT (integration, device, message_id) DO UPDATE SET reason = excluded.reason, \
+         $20, $21, $22 FROM bindings WHERE integration = $2 AND device = $3 \
+         ON CONFLICT (integration, device, message_id) DO UPDATE SET code = excluded.code, reason = excluded.reason, \
          hub_error = excluded.hub_error, attempts = excluded.attempts, at = excluded.at RETURNING id",
     )
     .bind(random::id())
@@ -179,6 +245,7 @@ async fn insert(tx: &mut sqlx::Transaction<'_, Sqlite>, letter: &NewDeadLetter) 
     .bind(message.payload.len() as i64)
     .bind(record.note.as_ref())
     .bind(message.payload.as_ref())
+    .bind(&letter.code)
     .fetch_optional(&mut **tx)
     .await?;
     Ok(id.unwrap_or_default())
@@ -203,8 +270,21 @@ fn push_conditions(query: &mut QueryBuilder<Sqlite>, filter: &DeadLetterFilter) 
         query.push(word).push("device = ").push_bind(device.as_str().to_owned());
         word = " AND ";
     }
+    if let Some(code) = &filter.code {
+        query.push(word).push("code = ").push_bind(code.clone());
+        word = " AND ";
+    }
+    if let Some(since) = filter.since {
+        query.push(word).push("at >= ").push_bind(since.as_millis());
+        word = " AND ";
+    }
+    if let Some(until) = filter.until {
+        query.push(word).push("at < ").push_bind(until.as_millis());
+        word = " AND ";
+    }
     if let Some((at, id)) = &filter.after {
-        query.push(word).push("(at, id) > (").push_bind(at.as_millis());
+        let than = if filter.newest_first { "(at, id) < (" } else { "(at, id) > (" };
+        query.push(word).push(than).push_bind(at.as_millis());
         query.push(", ").push_bind(id.clone()).push(")");
     }
 }
@@ -218,6 +298,7 @@ fn read(row: &SqliteRow) -> Result<DeadLetter, Error> {
         offset: row.offset("record_offset")?,
         epoch: row.epoch("epoch")?,
         message_id: row.message_id("message_id")?,
+        code: row.get("code")?,
         reason: row.get("reason")?,
         hub_error: row.get("hub_error")?,
         attempts: row.count("attempts")?,

@@ -7,6 +7,7 @@ use sqlx::Connection as _;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use crate::logins::{Credential, Entry};
+use crate::milestones::{self, Milestone};
 use crate::row::{Row, stored};
 use crate::{Error, Registry, random};
 
@@ -108,6 +109,8 @@ macro_rules! select {
     };
 }
 
+pub(crate) const SELECT: &str = select!("");
+
 impl Registry {
     /// Adds a device.
     ///
@@ -146,6 +149,9 @@ impl Registry {
         let mut tx = writer.connection.begin_with("BEGIN IMMEDIATE").await?;
         for (added, stored) in &prepared {
             insert(&mut tx, &added.value, stored).await?;
+        }
+        if let Some((first, _)) = prepared.first() {
+            milestones::note(&mut tx, Milestone::Device, first.value.created_at, first.value.id.as_str()).await?;
         }
         let change = self.inner.logins.change();
         tx.commit().await?;
@@ -276,6 +282,7 @@ impl Registry {
         if !integrations.is_empty() {
             return Err(Error::DeviceBound { device: device.name.into(), integrations });
         }
+        sqlx::query("DELETE FROM traffic WHERE device = $1").bind(id.as_str()).execute(&mut *tx).await?;
         sqlx::query("DELETE FROM devices WHERE id = $1").bind(id.as_str()).execute(&mut *tx).await?;
         let change = self.inner.logins.change();
         tx.commit().await?;
@@ -290,18 +297,7 @@ impl Registry {
     pub async fn save_activity(&self, activity: &[Activity]) -> Result<(), Error> {
         let mut writer = self.writer().await;
         let mut tx = writer.connection.begin_with("BEGIN IMMEDIATE").await?;
-        for one in activity {
-            // A device removed meanwhile is no error.
-            sqlx::query(
-                "INSERT INTO device_activity (device, last_seen, signals) SELECT id, $2, $3 FROM devices WHERE id = $1 \
-                 ON CONFLICT (device) DO UPDATE SET last_seen = excluded.last_seen, signals = excluded.signals",
-            )
-            .bind(one.device.as_str())
-            .bind(one.last_seen.as_millis())
-            .bind(stored(one.signals))
-            .execute(&mut *tx)
-            .await?;
-        }
+        save_activity(&mut tx, activity).await?;
         Ok(tx.commit().await?)
     }
 
@@ -354,6 +350,22 @@ impl Registry {
             }),
         }
     }
+}
+
+/// Saves what devices did. A device removed meanwhile is no error.
+pub(crate) async fn save_activity(connection: &mut SqliteConnection, activity: &[Activity]) -> Result<(), Error> {
+    for one in activity {
+        sqlx::query(
+            "INSERT INTO device_activity (device, last_seen, signals) SELECT id, $2, $3 FROM devices WHERE id = $1 \
+             ON CONFLICT (device) DO UPDATE SET last_seen = excluded.last_seen, signals = excluded.signals",
+        )
+        .bind(one.device.as_str())
+        .bind(one.last_seen.as_millis())
+        .bind(stored(one.signals))
+        .execute(&mut *connection)
+        .await?;
+    }
+    Ok(())
 }
 
 type Transaction<'a> = sqlx::Transaction<'a, sqlx::Sqlite>;
@@ -470,7 +482,7 @@ async fn read_one(tx: &mut Transaction<'_>, id: &DeviceId) -> Result<(Device, Cr
     Ok((read(&row)?, read_credential(&row)?))
 }
 
-fn read(row: &SqliteRow) -> Result<Device, Error> {
+pub(crate) fn read(row: &SqliteRow) -> Result<Device, Error> {
     let row = Row { table: "devices", row };
     Ok(Device {
         id: row.word("id")?,

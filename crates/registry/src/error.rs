@@ -12,7 +12,7 @@ pub enum Error {
     /// There is no such thing.
     #[error("there is no {what} {name:?}")]
     NotFound {
-        /// Device, integration, binding, dead letter, user, API token, pending deletion.
+        /// Device, integration, binding, dead letter, draft, user, API token, pending deletion.
         what: &'static str,
         /// What was looked for.
         name: String,
@@ -58,6 +58,14 @@ pub enum Error {
         what: &'static str,
         /// Its name.
         name: String,
+    },
+    /// There are as many as there may be.
+    #[error("there are {most} {what} already, which is the most")]
+    TooMany {
+        /// What.
+        what: &'static str,
+        /// How many there may be.
+        most: u64,
     },
     /// Another device has the same secret or token.
     #[error("another device has this {what} already")]
@@ -111,6 +119,7 @@ impl Error {
             Self::AlreadyBound { .. } => Problem::new("already_bound", message, "leave the device out").with_field("device"),
             Self::DeviceBound { .. } => Problem::new("device_bound", message, "remove the device from these integrations first"),
             Self::Stale { .. } => Problem::new("stale", message, "look at it again, then repeat the change"),
+            Self::TooMany { what, .. } => Problem::new("too_many", message, format!("remove some {what} first")),
             Self::CredentialTaken { what } => {
                 Problem::new("credential_taken", message, "remove or rotate the device that has it").with_field(field_of(what))
             }

@@ -10,6 +10,7 @@ use sqlx::Connection as _;
 use sqlx::sqlite::SqliteRow;
 
 use crate::bindings::{HubSide, NewBinding, Removed, insert_bindings, leave_to_delete};
+use crate::milestones::{self, Milestone};
 use crate::row::{Row, stored_offset};
 use crate::seal::Place;
 use crate::store::Writer;
@@ -156,6 +157,7 @@ impl Registry {
         check_name_free(&mut tx, &integration.id, &integration.name).await?;
         insert(&mut tx, &integration, &sealer.seal(place(integration.id.as_str()), &new.connection_string)).await?;
         insert_bindings(&mut tx, &sealer, &integration, bindings).await?;
+        milestones::note(&mut tx, Milestone::Integration, now, integration.id.as_str()).await?;
         tx.commit().await?;
         Ok(integration)
     }
@@ -167,6 +169,25 @@ impl Registry {
     pub async fn integrations(&self) -> Result<Vec<Integration>, Error> {
         let rows = sqlx::query("SELECT * FROM integrations ORDER BY name").fetch_all(self.readers()).await?;
         rows.iter().map(read).collect()
+    }
+
+    /// Integrations by name, after one of them, at most so many.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn integrations_page(&self, after: Option<&str>, limit: u32) -> Result<Vec<Integration>, Error> {
+        let sql = "SELECT * FROM integrations WHERE name > $1 ORDER BY name LIMIT $2";
+        let select = sqlx::query(sql).bind(after.unwrap_or_default()).bind(i64::from(limit));
+        select.fetch_all(self.readers()).await?.iter().map(read).collect()
+    }
+
+    /// How many integrations there are.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn integration_count(&self) -> Result<u64, Error> {
+        let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM integrations").fetch_one(self.readers()).await?;
+        Ok(count.unsigned_abs())
     }
 
     /// One integration.

@@ -16,22 +16,30 @@
 //! - [`devices`], [`logins`]: devices, their credentials, and who may connect;
 //! - [`integrations`], [`bindings`], [`identities`]: destinations, the devices in them, what was made at the hub;
 //! - [`progress`], [`dead_letters`]: what the relay must not forget;
+//! - [`directory`]: devices and bindings by the page; [`observed`], [`connections`], [`milestones`]: what devices did;
+//! - [`drafts`]: wizards that were begun; [`usage`]: what hubs accepted today;
 //! - [`users`], [`tokens`], [`audit`]: people, scripts, and what they did.
 
 pub mod audit;
 pub mod bindings;
+pub mod connections;
 pub mod dead_letters;
 pub mod devices;
+pub mod directory;
+pub mod drafts;
 pub mod error;
 pub mod identities;
 pub mod integrations;
 pub mod key;
 pub mod logins;
+pub mod milestones;
+pub mod observed;
 pub mod progress;
 pub mod rotate;
 pub mod seal;
 pub mod store;
 pub mod tokens;
+pub mod usage;
 pub mod users;
 
 mod password;
@@ -40,19 +48,25 @@ mod row;
 
 pub use audit::AuditEntry;
 pub use bindings::{Binding, BindingChange, HubSide, Keys, NewBinding, Removed};
-pub use dead_letters::{DeadLetter, DeadLetterFilter, NewDeadLetter};
+pub use connections::{Connection, ConnectionChange, Ended};
+pub use dead_letters::{DeadLetter, DeadLetterFilter, DeadLetterGroup, NewDeadLetter};
 pub use devices::{Activity, Device, NewCredential, NewDevice, WithSecret};
+pub use directory::{BindingCount, BindingsPage, Card};
+pub use drafts::{Draft, DraftLogin};
 pub use error::{Error, OpenError};
 pub use identities::{MadeIdentity, PendingDeletion};
 pub use integrations::{Edit, Integration, NewIntegration, Removal, Settings};
 pub use key::{KeySource, default_key_file};
 pub use logins::{LoginAttempt, LoginDevice, LoginRefused, Verified};
+pub use milestones::{Milestone, Reached};
+pub use observed::{Observed, Series, SeriesSeen, Told, Traffic, TrafficSeen};
 pub use progress::{Lane, Progress, ProgressUpdate, Saved};
 pub use rotate::Rotated;
 pub use seal::SealError;
 pub use secrecy::{ExposeSecret, SecretString};
 pub use store::{KeyInfo, Registry};
 pub use tokens::ApiToken;
+pub use usage::HubUsage;
 pub use users::User;
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
 use crate::devices::{Device, digest};
+use crate::directory::Card;
 use crate::password::Passwords;
 use crate::{ApiToken, Error, Registry, random};
 
@@ -192,6 +193,25 @@ impl Logins {
         right
     }
 
+    /// See [`Registry::choose_devices`].
+    pub(crate) fn cards<T>(&self, choose: &mut dyn FnMut(Card<'_>) -> Option<T>) -> Vec<T> {
+        let index = self.read();
+        let card = |entry: &Arc<Entry>| {
+            choose(Card { id: &entry.id, name: &entry.name, kind: entry.kind, created_at: entry.created_at })
+        };
+        index.devices.values().filter(|entry| !entry.removing).filter_map(card).collect()
+    }
+
+    /// How many devices there are.
+    pub(crate) fn len(&self) -> usize {
+        self.read().devices.len()
+    }
+
+    /// The device of kind mqtt that logs in with this user name.
+    pub(crate) fn device_of_username(&self, username: &str) -> Option<DeviceId> {
+        self.read().by_name(username).map(|entry| entry.id.clone())
+    }
+
     fn read(&self) -> RwLockReadGuard<'_, Index> {
         self.index.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -290,6 +310,7 @@ pub(crate) struct Entry {
     topics: Arc<[String]>,
     credential: Credential,
     removing: bool,
+    created_at: Timestamp,
 }
 
 impl Entry {
@@ -302,6 +323,7 @@ impl Entry {
             topics: device.topics.clone().into(),
             credential,
             removing: device.removing,
+            created_at: device.created_at,
         }
     }
 

@@ -5,10 +5,12 @@
 //! its start). A lane goes on at its entry, else at the low-water offset.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 
-use hubward_model::{DeviceId, IntegrationId, Offset};
+use hubward_model::{DeviceId, IntegrationId, Offset, Timestamp};
 use sqlx::{AssertSqlSafe, Connection as _};
 
+use crate::milestones::{self, Milestone};
 use crate::row::{Row, stored, stored_offset};
 use crate::{Error, Registry, integrations};
 
@@ -98,7 +100,14 @@ impl Registry {
                 }
             }
         }
+        let first = updates.iter().find(|update| update.lanes.iter().any(|(_, lane)| lane.delivered > 0));
+        if let Some(first) = first.filter(|_| !self.inner.accepted_once.load(Ordering::Relaxed)) {
+            milestones::note(&mut tx, Milestone::Accepted, Timestamp::now(), first.integration.as_str()).await?;
+        }
         tx.commit().await?;
+        if first.is_some() {
+            self.inner.accepted_once.store(true, Ordering::Relaxed);
+        }
         Ok(Saved::Saved)
     }
 }

@@ -15,6 +15,7 @@ const SEALED: &[(&str, &str)] = &[
     ("bindings", "primary_key"),
     ("bindings", "secondary_key"),
     ("pending_deletions", "connection_string"),
+    ("draft_secrets", "connection_string"),
 ];
 
 /// What a rotation did.

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -26,6 +27,8 @@ const READERS: u32 = 4;
 /// Page cache of each reader, in KiB (negative, as SQLite wants it): four times the default would hold a fleet of some
 /// thousand devices several times over, for pages that the system has in its own cache anyway.
 const READER_CACHE: &str = "-256";
+/// Steps that are counted at once.
+const STEPS: i32 = 64;
 /// How long a statement waits for another process (a backup tool) that holds the database.
 const BUSY: Duration = Duration::from_secs(5);
 
@@ -43,6 +46,9 @@ pub(crate) struct Inner {
     pub(crate) keys: RwLock<KeyRing>,
     pub(crate) key_file: Option<PathBuf>,
     created_key: bool,
+    /// The first accepted signal was noted, now or long ago.
+    pub(crate) accepted_once: AtomicBool,
+    steps: Arc<AtomicU64>,
 }
 
 /// The keys in use.
@@ -84,9 +90,14 @@ impl Registry {
         migrate(&mut writer, path).await?;
         let opened = open_keys(&mut writer, path, &keys).await?;
 
-        let readers = SqlitePoolOptions::new().max_connections(READERS).connect_lazy_with(
-            options(path).read_only(true).create_if_missing(false).pragma("cache_size", READER_CACHE),
-        );
+        let steps = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&steps);
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .after_connect(move |connection, _| Box::pin(count_steps(connection, Arc::clone(&counted))))
+            .connect_lazy_with(
+                options(path).read_only(true).create_if_missing(false).pragma("cache_size", READER_CACHE),
+            );
         let inner = Inner {
             writer: Mutex::new(writer),
             readers,
@@ -94,6 +105,8 @@ impl Registry {
             keys: RwLock::new(opened.ring),
             key_file: keys.text.is_none().then_some(keys.file),
             created_key: opened.created,
+            accepted_once: AtomicBool::new(false),
+            steps,
         };
         let registry = Self { inner: Arc::new(inner) };
         registry.load_logins().await.map_err(|error| storage(error.into()))?;
@@ -107,6 +120,13 @@ impl Registry {
         let inner = &self.inner;
         let master_key_id = self.with_keys(|ring| ring.master_key_id.clone());
         KeyInfo { master_key_id, key_file: inner.key_file.clone(), created: inner.created_key }
+    }
+
+    /// How much work reads have been, in steps of SQLite's virtual machine, rounded down for each. A row that is looked
+    /// at takes some ten. What a page costs must not grow with what is stored: tests hold it by this.
+    #[must_use]
+    pub fn read_steps(&self) -> u64 {
+        self.inner.steps.load(Ordering::Relaxed)
     }
 
     /// Waits for the running write and closes the readers; the last handle's end closes the database. Nothing is lost
@@ -174,6 +194,15 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .foreign_keys(true)
         .busy_timeout(BUSY)
         .pragma("secure_delete", "on")
+}
+
+/// Counts the steps of a reader's statements.
+async fn count_steps(connection: &mut SqliteConnection, steps: Arc<AtomicU64>) -> Result<(), sqlx::Error> {
+    connection.lock_handle().await?.set_progress_handler(STEPS, move || {
+        steps.fetch_add(STEPS.unsigned_abs().into(), Ordering::Relaxed);
+        true
+    });
+    Ok(())
 }
 
 /// An empty file for its owner alone, whose mode SQLite gives to the files it adds.

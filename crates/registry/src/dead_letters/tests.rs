@@ -27,6 +27,7 @@ fn letter(integration: &IntegrationId, device: &DeviceId, offset: u64) -> NewDea
         integration: integration.clone(),
         device: device.clone(),
         message_id: MessageId::new(&journal, epoch, offset),
+        code: "message".to_owned(),
         reason: "too large".to_owned(),
         hub_error: Some("amqp:link:message-size-exceeded".to_owned()),
         attempts: 3,

@@ -258,7 +258,8 @@ impl Task {
             return;
         }
         let offset = record.offset;
-        let letter = dead_letter(&lane, record, attempts, reason.clone(), hub_error.clone());
+        let why = Why { code: word, reason: reason.clone(), hub_error: hub_error.clone() };
+        let letter = dead_letter(&lane, record, attempts, why);
         if let Err(error) = lane.shared.ledger.add_dead_letter(letter).await {
             warn!(device = %lane.device, %offset, %error, "a dead letter could not be stored");
             lane.put_back();
@@ -317,8 +318,8 @@ impl Task {
         match finding {
             Finding::Message => {
                 let reason = "the hub refused it for good".to_owned();
-                let record = again.record.clone();
-                let letter = dead_letter(&self.lane, record, again.attempts + 1, reason, Some(words.clone()));
+                let why = Why { code: finding.as_str(), reason, hub_error: Some(words.clone()) };
+                let letter = dead_letter(&self.lane, again.record.clone(), again.attempts + 1, why);
                 if let Err(error) = self.lane.shared.ledger.add_dead_letter(letter).await {
                     warn!(device = %self.lane.device, %error, "a dead letter could not be brought up to date");
                 }
@@ -360,17 +361,20 @@ impl Task {
     }
 }
 
-fn dead_letter(
-    lane: &Lane,
-    record: hubward_model::Record,
-    attempts: u32,
+/// Why a signal is given up.
+struct Why {
+    code: &'static str,
     reason: String,
     hub_error: Option<String>,
-) -> NewDeadLetter {
+}
+
+fn dead_letter(lane: &Lane, record: hubward_model::Record, attempts: u32, why: Why) -> NewDeadLetter {
+    let Why { code, reason, hub_error } = why;
     NewDeadLetter {
         integration: lane.shared.integration.clone(),
         device: lane.device.clone(),
         message_id: message::message_id(&record, &lane.shared.journal),
+        code: code.to_owned(),
         reason,
         hub_error,
         attempts,

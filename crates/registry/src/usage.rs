@@ -1,0 +1,75 @@
+//! What hubs accepted from us, by UTC day: what their quota counts.
+
+use hubward_model::Timestamp;
+use sqlx::Connection as _;
+
+use crate::row::{Row, stored};
+use crate::{Error, Registry};
+
+const DAY: i64 = 86_400_000;
+/// How many days are kept.
+const DAYS: i64 = 8;
+
+/// What a hub accepted from us on one day.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct HubUsage {
+    /// Messages.
+    pub messages: u64,
+    /// As the 4 KB meter counts them.
+    pub units_4k: u64,
+}
+
+impl Registry {
+    /// Adds to what a hub accepted on the day of `at`.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn add_hub_usage(&self, host: &str, at: Timestamp, more: HubUsage) -> Result<(), Error> {
+        let day = at.as_millis().div_euclid(DAY);
+        let mut writer = self.writer().await;
+        let mut tx = writer.connection.begin_with("BEGIN IMMEDIATE").await?;
+        let sql = "INSERT INTO hub_usage (host_name, day, messages, units_4k) VALUES ($1, $2, $3, $4) \
+                   ON CONFLICT (host_name, day) DO UPDATE SET messages = messages + excluded.messages, \
+                   units_4k = units_4k + excluded.units_4k";
+        let insert = sqlx::query(sql).bind(host.to_ascii_lowercase()).bind(day);
+        insert.bind(stored(more.messages)).bind(stored(more.units_4k)).execute(&mut *tx).await?;
+        sqlx::query("DELETE FROM hub_usage WHERE day < $1").bind(day - DAYS).execute(&mut *tx).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// What a hub accepted on the day of `at`, as far as it was saved.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn hub_usage(&self, host: &str, at: Timestamp) -> Result<HubUsage, Error> {
+        let sql = "SELECT host_name, messages, units_4k FROM hub_usage WHERE host_name = $1 AND day = $2";
+        let select = sqlx::query(sql).bind(host.to_ascii_lowercase()).bind(at.as_millis().div_euclid(DAY));
+        let row = select.fetch_optional(self.readers()).await?;
+        let read = |row| {
+            let row = Row { table: "hub_usage", row };
+            Ok(HubUsage { messages: row.count("messages")?, units_4k: row.count("units_4k")? })
+        };
+        row.as_ref().map_or_else(|| Ok(HubUsage::default()), read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hubward_model::Timestamp;
+
+    use crate::HubUsage;
+    use crate::testing::registry;
+
+    #[tokio::test]
+    async fn what_a_hub_accepted_adds_up_within_a_day_and_begins_anew_with_the_next() {
+        let (registry, _folder) = registry().await;
+        let noon = Timestamp::from_millis(20_000 * 86_400_000 + 43_200_000);
+        let more = HubUsage { messages: 3, units_4k: 4 };
+        registry.add_hub_usage("Hub.azure-devices.net", noon, more).await.unwrap();
+        registry.add_hub_usage("hub.azure-devices.net", noon, more).await.unwrap();
+        let today = registry.hub_usage("HUB.azure-devices.net", noon).await.unwrap();
+        assert_eq!(today, HubUsage { messages: 6, units_4k: 8 });
+        let tomorrow = Timestamp::from_millis(noon.as_millis() + 86_400_000);
+        assert_eq!(registry.hub_usage("hub.azure-devices.net", tomorrow).await.unwrap(), HubUsage::default());
+    }
+}
