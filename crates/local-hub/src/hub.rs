@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
 use crate::certificates::{CertificateError, Certificates};
+use crate::devices::{self, Devices, DevicesOptions, LedgerError};
 use crate::events::{Event, EventStore, EventsError, Readers, Running, StoreOptions};
 use crate::faults::Faults;
 use crate::folder::{Folder, FolderError};
@@ -32,6 +33,7 @@ pub struct LocalHub {
     stop: CancellationToken,
     listeners: JoinSet<()>,
     events: Running,
+    devices: devices::Running,
 }
 
 /// Why a hub did not start.
@@ -76,6 +78,9 @@ pub enum StartError {
     /// The identity registry cannot be read.
     #[error("the local hub's identity registry: {0}")]
     Registry(String),
+    /// What is kept of devices cannot be read.
+    #[error("what the local hub keeps of devices: {0}")]
+    Devices(String),
     /// The events cannot be read.
     #[error("the local hub's events: {0}")]
     Events(String),
@@ -96,7 +101,7 @@ impl LocalHub {
         let (store, events) = open_events(&options, &folder, about.partitions).await?;
         let started = start_on(&options, names, folder, about, store).await;
         match started {
-            Ok((info, state, stop, listeners)) => Ok(Self { info, state, stop, listeners, events }),
+            Ok((info, state, stop, listeners, devices)) => Ok(Self { info, state, stop, listeners, events, devices }),
             Err(error) => {
                 events.stop().await;
                 Err(error)
@@ -130,6 +135,7 @@ impl LocalHub {
     pub async fn stop(mut self) {
         self.stop.cancel();
         while self.listeners.join_next().await.is_some() {}
+        self.devices.stop().await;
         self.events.stop().await;
     }
 }
@@ -154,7 +160,7 @@ async fn open_events(options: &Options, folder: &Folder, partitions: u32) -> Res
     })
 }
 
-type Started = (HubInfo, Arc<State>, CancellationToken, JoinSet<()>);
+type Started = (HubInfo, Arc<State>, CancellationToken, JoinSet<()>, devices::Running);
 
 async fn start_on(
     options: &Options,
@@ -181,13 +187,21 @@ async fn start_on(
         amqp: amqp_listener.as_ref().map(|(_, address)| *address),
     };
     let info = HubInfo::new(&names, &policies, bound, certificates.ca_file.clone());
+    let presence = Arc::new(Presence::new(clock.clone()));
+    let kept = DevicesOptions {
+        path: folder.file("devices.log"),
+        feedback_delay: options.feedback_delay,
+        clock: clock.clone(),
+    };
+    let (devices, running) = Devices::open(kept, &identities, presence.clone())?;
     let access = Access::new(names.clone(), policies, identities.clone(), clock.clone());
     let state = Arc::new(State {
         names,
         about,
         access,
         identities,
-        presence: Presence::default(),
+        presence,
+        devices,
         readers: Readers::default(),
         events,
         limits,
@@ -209,7 +223,7 @@ async fn start_on(
         listeners.spawn(amqp::serve(listener, None, state.clone(), stop.clone()));
     }
     tracing::info!(name = info.name, https = info.https, amqps = info.amqps, amqp = ?info.amqp, "local hub listens");
-    Ok((info, state, stop, listeners))
+    Ok((info, state, stop, listeners, running))
 }
 
 async fn bind(listener: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
@@ -247,6 +261,12 @@ impl From<CertificateError> for StartError {
 impl From<LogError> for StartError {
     fn from(error: LogError) -> Self {
         Self::Registry(error.to_string())
+    }
+}
+
+impl From<LedgerError> for StartError {
+    fn from(error: LedgerError) -> Self {
+        Self::Devices(error.to_string())
     }
 }
 

@@ -13,7 +13,8 @@
 //! - `hub`: a hub started and stopped; `options`: how; `info`: how it is then reached;
 //! - `names`, `folder`, `certificates`, `policies`, `clock`: what a hub is and keeps;
 //! - `sas`: tokens taken apart and verified; `access`: what they allow;
-//! - `identity`: the identity registry, `presence`: which device is connected where;
+//! - `identity`: the identity registry, `presence`: which device is connected where; `devices`: twins, messages to
+//!   devices, direct methods;
 //! - `state`: what the endpoints share;
 //! - `accept`: taking connections in; `https` and `rest`: the registry's REST interface;
 //! - `limits`: a tier's quota and throttles; `faults`: what goes wrong on demand;
@@ -24,6 +25,7 @@ mod access;
 mod amqp;
 mod certificates;
 mod clock;
+mod devices;
 mod events;
 mod faults;
 mod folder;

@@ -34,6 +34,8 @@ pub struct Options {
     pub limit_bytes: u64,
     /// Size of one file of events.
     pub segment_bytes: u64,
+    /// How long feedback on messages to devices waits for more of it, unless there is enough for a message.
+    pub feedback_delay: Duration,
     /// Slows every commit of events; for tests.
     pub commit_delay: Option<Duration>,
 }
@@ -55,6 +57,7 @@ impl Options {
             retention: Duration::from_secs(24 * 60 * 60),
             limit_bytes: 10 << 30,
             segment_bytes: 64 << 20,
+            feedback_delay: Duration::from_secs(15),
             commit_delay: None,
         }
     }

@@ -1,11 +1,14 @@
-//! Which device is connected where; one connection per device.
+//! Which device is connected where, and what its connection listens to; one connection per device, whatever it speaks.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::mpsc;
+use hubward_model::Timestamp;
+use tokio::sync::{mpsc, watch};
 
+use crate::Clock;
+use crate::devices::{DesiredUpdate, MethodRequest};
 use crate::events::ReaderId;
 
 /// What a connection is told of the devices and readers it serves.
@@ -15,8 +18,39 @@ pub(crate) enum Notice {
     Stolen(Arc<str>),
     /// Its identity was changed or deleted: look again.
     Changed(Arc<str>),
+    /// Somebody who governs the hub wants the device's connection to end.
+    Dropped(Arc<str>, &'static str),
     /// A reader must give way to one with an epoch.
     Evicted(ReaderId),
+    /// Messages wait for the device.
+    Messages(Arc<str>),
+    /// Its desired properties have changed.
+    Desired(Arc<str>, Arc<DesiredUpdate>),
+    /// A direct method is called.
+    Method(Arc<str>, Arc<MethodRequest>),
+}
+
+/// What a device's connection may listen to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Interest {
+    /// Messages to the device.
+    Messages,
+    /// Changes of its desired properties.
+    Desired,
+    /// Direct methods.
+    Methods,
+}
+
+impl Notice {
+    /// What a connection has to listen to, to be told.
+    fn interest(&self) -> Option<Interest> {
+        match self {
+            Self::Messages(_) => Some(Interest::Messages),
+            Self::Desired(..) => Some(Interest::Desired),
+            Self::Method(..) => Some(Interest::Methods),
+            Self::Stolen(_) | Self::Changed(_) | Self::Dropped(..) | Self::Evicted(_) => None,
+        }
+    }
 }
 
 /// A connection's number, never used twice.
@@ -29,19 +63,47 @@ impl std::fmt::Display for ConnectionId {
     }
 }
 
+/// When a device was seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Seen {
+    /// Whether it is connected now.
+    pub(crate) connected: bool,
+    /// When it last connected or ended its connection.
+    pub(crate) state_changed_at: Option<Timestamp>,
+    /// When it last connected, sent, or received.
+    pub(crate) last_activity: Option<Timestamp>,
+}
+
 /// Who is connected.
 #[derive(Default)]
 pub(crate) struct Presence {
-    seats: Mutex<HashMap<Arc<str>, Seat>>,
+    devices: Mutex<Devices>,
     last: AtomicU64,
+    /// Counts connections that begin to listen to methods.
+    listening: watch::Sender<u64>,
+    clock: Clock,
+}
+
+#[derive(Default)]
+struct Devices {
+    seats: HashMap<Arc<str>, Seat>,
+    seen: HashMap<Arc<str>, Seen>,
+    /// Connected or disconnected since this was last written down.
+    unwritten: HashSet<Arc<str>>,
 }
 
 struct Seat {
     connection: ConnectionId,
     notices: mpsc::UnboundedSender<Notice>,
+    interests: Vec<Interest>,
 }
 
 impl Presence {
+    /// Nobody is connected; times are by `clock`.
+    pub(crate) fn new(clock: Clock) -> Self {
+        Self { clock, ..Self::default() }
+    }
+
     /// A number for a new connection.
     pub(crate) fn next_connection(&self) -> ConnectionId {
         ConnectionId(self.last.fetch_add(1, Ordering::Relaxed) + 1)
@@ -54,8 +116,16 @@ impl Presence {
         connection: ConnectionId,
         notices: &mpsc::UnboundedSender<Notice>,
     ) -> bool {
-        let seat = Seat { connection, notices: notices.clone() };
-        let before = self.seats().insert(device.clone(), seat).filter(|seat| seat.connection != connection);
+        let mut devices = self.devices();
+        if let Some(seat) = devices.seats.get(device)
+            && seat.connection == connection
+        {
+            return false;
+        }
+        let seat = Seat { connection, notices: notices.clone(), interests: Vec::new() };
+        let before = devices.seats.insert(device.clone(), seat);
+        devices.changed(device, self.clock.now());
+        drop(devices);
         if let Some(before) = &before {
             // A connection that is just ending no longer listens.
             let _ = before.notices.send(Notice::Stolen(device.clone()));
@@ -63,33 +133,119 @@ impl Presence {
         before.is_some()
     }
 
+    /// `connection`, which serves `device`, wants to be told of `interest`, or no longer.
+    pub(crate) fn listen(&self, device: &str, connection: ConnectionId, interest: Interest, on: bool) {
+        let mut devices = self.devices();
+        let Some(seat) = devices.seats.get_mut(device).filter(|seat| seat.connection == connection) else { return };
+        seat.interests.retain(|other| *other != interest);
+        if on {
+            seat.interests.push(interest);
+        }
+        drop(devices);
+        if on && interest == Interest::Methods {
+            self.listening.send_modify(|count| *count += 1);
+        }
+    }
+
+    /// Tells of connections that begin to listen to methods.
+    pub(crate) fn listening(&self) -> watch::Receiver<u64> {
+        self.listening.subscribe()
+    }
+
+    /// Tells the connection that serves `device`. False if there is none, or none that listens to this.
+    pub(crate) fn tell(&self, device: &str, notice: impl FnOnce(Arc<str>) -> Notice) -> bool {
+        let devices = self.devices();
+        let Some((device, seat)) = devices.seats.get_key_value(device) else { return false };
+        let notice = notice(device.clone());
+        let listens = notice.interest().is_none_or(|interest| seat.interests.contains(&interest));
+        listens && seat.notices.send(notice).is_ok()
+    }
+
     /// `connection` no longer serves `device`, unless another does already.
     pub(crate) fn release(&self, device: &str, connection: ConnectionId) {
-        let mut seats = self.seats();
-        if seats.get(device).is_some_and(|seat| seat.connection == connection) {
-            seats.remove(device);
+        let mut devices = self.devices();
+        if devices.seats.get(device).is_some_and(|seat| seat.connection == connection)
+            && let Some((device, _)) = devices.seats.remove_entry(device)
+        {
+            devices.changed(&device, self.clock.now());
         }
     }
 
     /// The identity of `device` was changed: whoever serves it looks again.
     pub(crate) fn changed(&self, device: &Arc<str>) {
-        if let Some(seat) = self.seats().get(device) {
-            let _ = seat.notices.send(Notice::Changed(device.clone()));
+        self.tell(device, Notice::Changed);
+    }
+
+    /// Whoever serves `device` ends that. False if nobody does.
+    #[allow(dead_code, reason = "for those who govern the hub")]
+    pub(crate) fn disconnect(&self, device: &str, why: &'static str) -> bool {
+        self.tell(device, |device| Notice::Dropped(device, why))
+    }
+
+    /// `device` has sent or received something.
+    pub(crate) fn touched(&self, device: &Arc<str>) {
+        let now = self.clock.now();
+        let mut devices = self.devices();
+        match devices.seen.get_mut(device) {
+            Some(seen) => seen.last_activity = Some(now),
+            None => {
+                devices.seen.insert(device.clone(), Seen { last_activity: Some(now), ..Seen::default() });
+            }
         }
+    }
+
+    /// When `device` was last seen, and whether it is connected.
+    pub(crate) fn seen(&self, device: &str) -> Seen {
+        let devices = self.devices();
+        let connected = devices.seats.contains_key(device);
+        Seen { connected, ..devices.seen.get(device).copied().unwrap_or_default() }
+    }
+
+    /// What was seen of a device before the hub was started.
+    pub(crate) fn restore(&self, device: Arc<str>, seen: Seen) {
+        self.devices().seen.insert(device, seen);
+    }
+
+    /// The identity is gone, and with it what was known of its device.
+    pub(crate) fn forget(&self, device: &str) {
+        let mut devices = self.devices();
+        devices.seen.remove(device);
+        devices.unwritten.remove(device);
+    }
+
+    /// Devices that have connected or disconnected since this was last asked.
+    pub(crate) fn take_unwritten(&self) -> Vec<(Arc<str>, Seen)> {
+        let mut devices = self.devices();
+        let unwritten = std::mem::take(&mut devices.unwritten);
+        let seen = |device: Arc<str>| devices.seen.get(&device).copied().map(|seen| (device, seen));
+        unwritten.into_iter().filter_map(seen).collect()
+    }
+
+    /// All that were ever seen.
+    pub(crate) fn all_seen(&self) -> Vec<(Arc<str>, Seen)> {
+        self.devices().seen.iter().map(|(device, seen)| (device.clone(), *seen)).collect()
     }
 
     /// Whether some connection serves `device`.
     pub(crate) fn is_connected(&self, device: &str) -> bool {
-        self.seats().contains_key(device)
+        self.devices().seats.contains_key(device)
     }
 
     /// How many devices are connected.
     pub(crate) fn count(&self) -> usize {
-        self.seats().len()
+        self.devices().seats.len()
     }
 
-    fn seats(&self) -> MutexGuard<'_, HashMap<Arc<str>, Seat>> {
-        self.seats.lock().unwrap_or_else(PoisonError::into_inner)
+    fn devices(&self) -> MutexGuard<'_, Devices> {
+        self.devices.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Devices {
+    fn changed(&mut self, device: &Arc<str>, now: Timestamp) {
+        let seen = Seen { connected: false, state_changed_at: Some(now), last_activity: Some(now) };
+        self.seen.insert(device.clone(), seen);
+        self.unwritten.insert(device.clone());
     }
 }
 
@@ -114,5 +270,47 @@ mod tests {
         assert_eq!(second_hears.try_recv(), Ok(Notice::Changed(device.clone())));
         presence.release(&device, second);
         assert_eq!(presence.count(), 0);
+    }
+
+    #[test]
+    fn a_connection_is_told_only_what_it_listens_to() {
+        let presence = Presence::default();
+        let connection = presence.next_connection();
+        let (notices, mut heard) = mpsc::unbounded_channel();
+        let device: Arc<str> = "a".into();
+        assert!(!presence.tell("a", Notice::Messages), "nobody is there");
+        presence.claim(&device, connection, &notices);
+        assert!(!presence.tell("a", Notice::Messages), "it does not listen");
+        presence.listen("a", connection, Interest::Messages, true);
+        assert!(presence.tell("a", Notice::Messages));
+        assert_eq!(heard.try_recv(), Ok(Notice::Messages(device.clone())));
+        presence.claim(&device, connection, &notices);
+        assert!(presence.tell("a", Notice::Messages), "claiming again forgets nothing");
+        presence.listen("a", connection, Interest::Messages, false);
+        assert!(!presence.tell("a", Notice::Messages));
+    }
+
+    #[test]
+    fn what_was_seen_of_a_device_follows_its_connections_and_its_work() {
+        let clock = Clock::system();
+        let presence = Presence::new(clock.clone());
+        let device: Arc<str> = "a".into();
+        assert_eq!(presence.seen("a"), Seen::default());
+        let connection = presence.next_connection();
+        presence.claim(&device, connection, &mpsc::unbounded_channel().0);
+        let connected = presence.seen("a");
+        assert!(connected.connected && connected.state_changed_at.is_some());
+        clock.advance(std::time::Duration::from_secs(60));
+        presence.touched(&device);
+        let working = presence.seen("a");
+        assert_eq!(working.state_changed_at, connected.state_changed_at);
+        assert!(working.last_activity > connected.last_activity);
+        assert_eq!(presence.take_unwritten().len(), 1);
+        assert_eq!(presence.take_unwritten().len(), 0);
+        presence.release("a", connection);
+        let gone = presence.seen("a");
+        assert!(!gone.connected && gone.state_changed_at > connected.state_changed_at);
+        presence.forget("a");
+        assert_eq!(presence.seen("a"), Seen::default());
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::Clock;
 use crate::access::Access;
+use crate::devices::Devices;
 use crate::events::{EventStore, Readers};
 use crate::faults::Faults;
 use crate::folder::About;
@@ -18,7 +19,8 @@ pub(crate) struct State {
     pub(crate) about: About,
     pub(crate) access: Access,
     pub(crate) identities: Arc<Identities>,
-    pub(crate) presence: Presence,
+    pub(crate) presence: Arc<Presence>,
+    pub(crate) devices: Arc<Devices>,
     pub(crate) readers: Readers,
     pub(crate) events: EventStore,
     pub(crate) limits: Limits,
@@ -40,6 +42,9 @@ impl State {
             let outcomes = state.identities.run(&commands)?;
             for (command, outcome) in commands.iter().zip(&outcomes) {
                 if outcome.is_ok() {
+                    if matches!(command, Command::Delete(..)) {
+                        state.devices.forget(command.device_id());
+                    }
                     state.presence.changed(&command.device_id().into());
                 }
             }

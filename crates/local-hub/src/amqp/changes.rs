@@ -19,6 +19,11 @@ impl Served {
                 self.detach_device(&device, error);
             }
             Notice::Changed(device) => self.recheck(&device),
+            Notice::Dropped(device, why) => {
+                self.detach_device(&device, || Error::new(condition::DETACH_FORCED, why));
+            }
+            // Not listened to here yet.
+            Notice::Messages(_) | Notice::Desired(..) | Notice::Method(..) => {}
             Notice::Evicted(id) => {
                 let link = self.links.iter().find_map(|(link, kind)| match kind {
                     Link::Reading(reading) if reading.id == id => Some(*link),

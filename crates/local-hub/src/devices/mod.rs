@@ -1,0 +1,29 @@
+//! What the hub keeps of each device beside its identity: its twin, the messages that wait for it, its methods.
+//!
+//! Every endpoint, of devices and of services, works on this; none keeps such state of its own.
+//!
+//! - [`twin`]: a twin and what a change makes of it; [`twin_rules`]: what may stand in one;
+//! - [`queue`]: messages to one device, from enqueued to their outcome; [`feedback`]: the outcomes, for services;
+//! - [`methods`]: calls that wait for a device's answer;
+//! - [`store`]: all of it, in memory and on disk; [`change`]: the changes that are written; [`ledger`]: the file;
+//! - [`keeper`]: the task that lets messages expire and locks run out.
+
+mod change;
+mod feedback;
+mod keeper;
+mod ledger;
+mod methods;
+mod queue;
+mod store;
+mod twin;
+mod twin_rules;
+
+pub(crate) use feedback::Feedback;
+pub(crate) use ledger::LedgerError;
+pub(crate) use methods::{MAX_METHOD_PAYLOAD, MethodAnswer, MethodFailed, MethodRequest};
+pub(crate) use queue::{Holder, MAX_MESSAGE, Received, Settle};
+pub(crate) use store::{Devices, DevicesOptions, Failed, Running};
+pub(crate) use twin::{DesiredUpdate, Section, Twin, TwinChange};
+
+#[cfg(test)]
+mod tests;
