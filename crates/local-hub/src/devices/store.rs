@@ -190,7 +190,7 @@ impl Devices {
         if self.twin(identity).model_id == model_id {
             return Ok(());
         }
-        let set = |twin: &Twin, _| Ok((Twin { model_id: model_id.to_owned(), ..twin.clone() }, None));
+        let set = |twin: &Twin, _| Ok((twin.following(model_id), None));
         self.change_twin(identity, &Condition::Any, set).await.map(|_| ())
     }
 

@@ -125,6 +125,11 @@ impl Twin {
         Ok(twin)
     }
 
+    /// The twin of a device that says it follows another model.
+    pub(super) fn following(&self, model_id: &str) -> Self {
+        Self { model_id: model_id.to_owned(), ..self.clone() }
+    }
+
     /// What the device gets when it asks for its twin.
     pub(crate) fn for_device(&self) -> Value {
         json!({ "desired": self.desired.bare_json(), "reported": self.reported.bare_json() })
