@@ -15,6 +15,7 @@ announce_installs() {
   fi
   echo "this will install, where they are missing:"
   echo "  into .venv/ of this repository: ${client_packages[*]}"
+  echo "  into .venv/sdks/ and tests/sdks/node_modules/: Microsoft's SDKs (tests/sdks/requirements.txt, package-lock.json)"
   if [ "$(id -u)" = 0 ]; then
     echo "  as Debian packages (you are root): mosquitto-clients"
   else
@@ -60,6 +61,46 @@ suite_rust() {
 suite_clients() {
   ensure_clients || return 0
   run_pytest clients tests/clients
+}
+
+# Microsoft's own SDKs for Python and Node, unmodified, against local hubs on the standard ports.
+suite_sdks() {
+  ensure_sdks || return 0
+  cargo build --locked --quiet -p hubward || { fail "build of the hubward binary"; return; }
+  # SDKS_ARGS=--write-table writes docs/sdks.md instead of comparing it (make sdks-table).
+  TEST_HUBWARD=${TEST_HUBWARD:-$PWD/${CARGO_TARGET_DIR:-target}/debug/hubward} \
+    scripts/hub-net .venv/sdks/bin/python tests/sdks/run.py ${SDKS_ARGS:-} 2>&1 | tee "$log"
+  local status=${PIPESTATUS[0]} p f s
+  read -r p f s < <(sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed, \([0-9]*\) skipped$/\1 \2 \3/p' "$log" | tail -n 1)
+  passed=$((passed + ${p:-0})) failed=$((failed + ${f:-0})) skipped=$((skipped + ${s:-0}))
+  [ "${f:-0}" = 0 ] || failures+=("$f cases of sdks, see above")
+  [ "$status" = 0 ] || [ "${f:-0}" != 0 ] || fail "sdks: run.py exited $status"
+  [ "${s:-0}" = 0 ] || [ "${CI:-}" != true ] || fail "sdks ($s cases not run, see above)"
+}
+
+ensure_sdks() {
+  local sdks=$PWD/.venv/sdks
+  if ! command -v python3 >/dev/null 2>&1 || ! command -v node >/dev/null 2>&1 || ! command -v npm >/dev/null 2>&1; then
+    not_run sdks "python3, node or npm is missing" "install Python 3.10 or later and Node.js 20 or later"
+    return 1
+  fi
+  if [ "$(node -p 'process.versions.node.split(".")[0] >= 20')" != true ]; then
+    not_run sdks "Node.js $(node --version) is too old for Microsoft's packages" "install Node.js 20 or later"
+    return 1
+  fi
+  local python_stamp=$sdks/.packages node_stamp=tests/sdks/node_modules/.packages
+  if ! cmp -s "$python_stamp" tests/sdks/requirements.txt || ! cmp -s "$node_stamp" tests/sdks/package-lock.json; then
+    if [ -n "${NO_INSTALL:-}" ]; then
+      not_run sdks "Microsoft's packages are not in .venv/sdks/ and tests/sdks/node_modules/" "run make test without NO_INSTALL"
+      return 1
+    fi
+    # Its own environment: the device SDK wants paho-mqtt 1.x, the clients' suite 2.x.
+    { python3 -m venv "$sdks" && "$sdks/bin/pip" install -q -r tests/sdks/requirements.txt \
+      && npm ci --prefix tests/sdks --no-audit --no-fund --silent; } >"$log" 2>&1 \
+      || { tail -n 5 "$log"; not_run sdks "Microsoft's packages could not be installed" "see the lines above"; return 1; }
+    cp tests/sdks/requirements.txt "$python_stamp"
+    cp tests/sdks/package-lock.json "$node_stamp"
+  fi
 }
 
 # The commands that README.md and docs/ tell a reader to type.
