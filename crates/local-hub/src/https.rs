@@ -5,17 +5,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
 
 use crate::accept::accept_until;
 use crate::faults::{Faults, Wire};
+use crate::rest::{Noted, OnWire, Spelling};
 
 /// A client has this long to finish the TLS handshake, and again for each request's headers.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -36,15 +40,29 @@ pub(crate) async fn serve(
 }
 
 async fn serve_one(stream: Wire, peer: SocketAddr, acceptor: TlsAcceptor, router: Router, stop: CancellationToken) {
+    let wire = stream.id();
     let stream = match timeout(PATIENCE, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return tracing::info!(%peer, %error, "https: TLS failed"),
         Err(_) => return tracing::info!(%peer, "https: the TLS handshake took too long"),
     };
+    let spelling = Spelling::default();
+    let stream = Noted::new(stream, spelling.clone());
+    let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let (router, spelling) = (router.clone(), spelling.clone());
+        async move {
+            let mut request = request.map(Body::new);
+            request.extensions_mut().insert(OnWire(wire));
+            request.extensions_mut().insert(spelling.clone());
+            let response = router.oneshot(request).await;
+            spelling.next_request();
+            response
+        }
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(PATIENCE)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+        .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {

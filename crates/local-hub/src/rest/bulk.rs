@@ -8,13 +8,16 @@ use axum::extract::rejection::BytesRejection;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
+use super::body;
 use super::caller::Caller;
-use super::devices;
 use super::error::RestError;
 use super::identity_json::{AuthenticationJson, CapabilitiesJson, StatusJson, draft};
+use super::twins::identity;
+use crate::devices::TwinChange;
 use crate::identity::{Command, Condition};
+use crate::limits::Kind;
 use crate::policies::Right;
 use crate::state::State;
 
@@ -40,6 +43,18 @@ struct Item {
     authentication: Option<AuthenticationJson>,
     #[serde(default)]
     capabilities: Option<CapabilitiesJson>,
+    #[serde(default, rename = "twinETag", alias = "twinEtag")]
+    twin_etag: Option<String>,
+    #[serde(default)]
+    tags: Option<Map<String, Value>>,
+    #[serde(default)]
+    properties: Option<Properties>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Properties {
+    #[serde(default)]
+    desired: Option<Map<String, Value>>,
 }
 
 pub(super) async fn post(
@@ -48,21 +63,29 @@ pub(super) async fn post(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, RestError> {
     caller.may(Right::RegistryWrite, &["devices"])?;
-    let items: Vec<Item> = devices::json(body)?;
+    let items: Vec<Item> = body::json(body)?;
     if items.len() > MAX_ITEMS {
         return Err(RestError::too_many_items(items.len()));
     }
+    state.limits.admit(Kind::Registry(items.len())).await?;
     // What cannot even be understood is refused beside the others, which are done all the same.
     let asked: Vec<_> = items.into_iter().map(understand).collect();
-    let commands: Vec<_> = asked.iter().filter_map(|(_, command)| command.clone().ok()).collect();
+    let commands: Vec<_> = asked.iter().filter_map(|(_, asked)| asked.as_ref().ok()?.command.clone()).collect();
     let mut outcomes = state.change(commands).await?.into_iter();
     let mut errors = Vec::new();
-    for (about, command) in asked {
-        let refused = match command {
-            Err(refused) => Some(refused),
-            Ok(_) => outcomes.next().and_then(Result::err).map(RestError::from),
+    for (about, asked) in asked {
+        let done = match asked {
+            Err(refused) => Err(refused),
+            Ok(asked) => {
+                let done =
+                    if asked.command.is_some() { outcomes.next().map_or(Ok(()), |o| o.map(|_| ())) } else { Ok(()) };
+                match done {
+                    Err(refused) => Err(refused.into()),
+                    Ok(()) => change_twin(&state, &about.id, asked.twin).await,
+                }
+            }
         };
-        if let Some(refused) = refused {
+        if let Err(refused) = done {
             errors.push(about.error(&refused));
         }
     }
@@ -70,6 +93,20 @@ pub(super) async fn post(
     let status = if succeeded { StatusCode::OK } else { StatusCode::BAD_REQUEST };
     let body = json!({ "isSuccessful": succeeded, "errors": errors, "warnings": [] });
     Ok((status, Json(body)).into_response())
+}
+
+/// What an item asks for: a change of the registry, then one of the twin. Twins are changed when all of the call's
+/// changes of the registry are done.
+struct Asked {
+    command: Option<Command>,
+    twin: Option<(TwinChange, Condition)>,
+}
+
+async fn change_twin(state: &State, id: &str, twin: Option<(TwinChange, Condition)>) -> Result<(), RestError> {
+    let Some((change, condition)) = twin else { return Ok(()) };
+    let identity = identity(state, id.to_owned())?;
+    state.devices.patch_twin(&identity, &change, &condition).await?;
+    Ok(())
 }
 
 /// Whom an error is about.
@@ -91,43 +128,52 @@ impl About {
     }
 }
 
-fn understand(item: Item) -> (About, Result<Command, RestError>) {
+fn understand(item: Item) -> (About, Result<Asked, RestError>) {
     let about = About {
         id: item.id.clone().unwrap_or_default(),
         module: item.module_id.clone(),
         operation: item.import_mode.clone().unwrap_or_default(),
     };
-    let command = command(item);
-    (about, command)
+    let asked = asked(item);
+    (about, asked)
 }
 
 /// The import modes, in any case: .NET and Python send `create`, Node `Delete`.
-fn command(item: Item) -> Result<Command, RestError> {
-    if item.module_id.is_some() {
+fn asked(item: Item) -> Result<Asked, RestError> {
+    if item.module_id.as_deref().is_some_and(|module| !module.is_empty()) {
         return Err(RestError::argument("this local hub has no modules"));
     }
     let id = item.id.filter(|id| !id.is_empty()).ok_or_else(|| RestError::argument("id is missing"))?;
     let mode = item.import_mode.unwrap_or_default();
-    let if_match = || -> Result<Condition, RestError> {
-        let etag =
-            item.etag.as_deref().ok_or_else(|| RestError::argument(format!("importMode {mode} needs an eTag")))?;
+    let needed = |etag: &Option<String>| -> Result<Condition, RestError> {
+        let etag = etag.as_deref().ok_or_else(|| RestError::argument(format!("importMode {mode} needs an eTag")))?;
         Ok(Condition::parse(etag))
     };
-    let make = |condition: Option<Condition>| {
-        let draft = draft(&id, item.status, item.status_reason.clone(), item.authentication, item.capabilities);
-        condition.map_or(Command::Create(draft.clone()), |condition| Command::Update(draft, condition))
-    };
+    let twin = TwinChange { tags: item.tags, desired: item.properties.unwrap_or_default().desired };
+    let etag = item.etag;
+    let draft = || draft(&id, item.status, item.status_reason, item.authentication, item.capabilities);
+    let command = |command| Ok(Asked { command: Some(command), twin: None });
     match mode.to_ascii_lowercase().as_str() {
-        "create" => Ok(make(None)),
-        "update" => Ok(make(Some(Condition::Any))),
-        "updateifmatchetag" => {
-            let condition = if_match()?;
-            Ok(make(Some(condition)))
+        // A new device may bring what its twin is to begin with.
+        "create" => {
+            let says_something = twin != TwinChange::default();
+            Ok(Asked {
+                command: Some(Command::Create(draft())),
+                twin: says_something.then_some((twin, Condition::Any)),
+            })
         }
-        "delete" => Ok(Command::Delete(id, Condition::Any)),
-        "deleteifmatchetag" => Ok(Command::Delete(id.clone(), if_match()?)),
-        "updatetwin" | "updatetwinifmatchetag" => {
-            Err(RestError::argument(format!("importMode {mode}: this local hub has no twins to update")))
+        "update" => command(Command::Update(draft(), Condition::Any)),
+        "updateifmatchetag" => {
+            let condition = needed(&etag)?;
+            command(Command::Update(draft(), condition))
+        }
+        "delete" => command(Command::Delete(id.clone(), Condition::Any)),
+        "deleteifmatchetag" => command(Command::Delete(id.clone(), needed(&etag)?)),
+        "updatetwin" => Ok(Asked { command: None, twin: Some((twin, Condition::Any)) }),
+        "updatetwinifmatchetag" => {
+            // UNCONFIRMED (reference, 2.5): which of an item's two etags is the twin's; clients fill either.
+            let condition = needed(&item.twin_etag.or(etag))?;
+            Ok(Asked { command: None, twin: Some((twin, condition)) })
         }
         // UNCONFIRMED (reference, 2.5): what the service makes of an item without a mode.
         "" => Err(RestError::argument("importMode is missing")),

@@ -29,22 +29,36 @@ impl FromRequestParts<Arc<State>> for Caller {
     type Rejection = RestError;
 
     async fn from_request_parts(parts: &mut Parts, state: &Arc<State>) -> Result<Self, RestError> {
-        let token = parts.headers.get(AUTHORIZATION).ok_or_else(RestError::no_token)?;
-        let token = token.to_str().map_err(|_| RestError::no_token())?;
-        let grant = state.access.check(token).inspect_err(|why| {
-            tracing::info!(method = %parts.method, path = parts.uri.path(), %why, "token refused");
-        })?;
-        let version = query_value(parts.uri.query().unwrap_or_default(), "api-version");
-        if !version.is_some_and(is_api_version) {
-            return Err(RestError::api_version(version));
-        }
+        let grant = token(parts, state)?;
+        check_version(parts)?;
         Ok(Self(grant))
     }
+}
+
+/// The token of a request, verified.
+pub(super) fn token(parts: &Parts, state: &State) -> Result<Grant, RestError> {
+    let token = parts.headers.get(AUTHORIZATION).ok_or_else(RestError::no_token)?;
+    let token = token.to_str().map_err(|_| RestError::no_token())?;
+    let grant = state.access.check(token).inspect_err(|why| {
+        tracing::info!(method = %parts.method, path = parts.uri.path(), %why, "token refused");
+    })?;
+    Ok(grant)
+}
+
+/// Refuses a request that names no version of the interface.
+pub(super) fn check_version(parts: &Parts) -> Result<(), RestError> {
+    let version = query_value(parts.uri.query().unwrap_or_default(), "api-version");
+    if version.is_some_and(is_api_version) { Ok(()) } else { Err(RestError::api_version(version)) }
 }
 
 /// The value of `name` in a query string, as it stands there.
 pub(super) fn query_value<'a>(query: &'a str, name: &str) -> Option<&'a str> {
     query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
+}
+
+/// Whether `name` stands in a query string, with or without a value.
+pub(super) fn has_flag(query: &str, name: &str) -> bool {
+    query.split('&').any(|pair| pair.split('=').next().is_some_and(|key| key.eq_ignore_ascii_case(name)))
 }
 
 /// `YYYY-MM-DD`, perhaps `-preview`; which one does not matter.
@@ -74,5 +88,8 @@ mod unit {
         }
         assert_eq!(query_value("top=5&api-version=x", "api-version"), Some("x"));
         assert_eq!(query_value("", "top"), None);
+        assert!(
+            has_flag("reject&api-version=x", "reject") && has_flag("a=1&reject=", "reject") && !has_flag("", "reject")
+        );
     }
 }

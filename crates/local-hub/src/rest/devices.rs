@@ -6,16 +6,17 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, RawQuery};
-use axum::http::header::{ETAG, IF_MATCH};
+use axum::http::header::ETAG;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::body;
 use super::caller::{Caller, query_value};
 use super::error::RestError;
 use super::identity_json::{DeviceJson, shown};
-use crate::identity::{Command, Condition, Identity};
+use crate::identity::{Command, Condition, Identity, NotStored, Refused};
+use crate::limits::Kind;
 use crate::policies::Right;
 use crate::state::State;
 
@@ -33,13 +34,15 @@ pub(super) async fn list(state: Hub, caller: Caller, RawQuery(query): RawQuery) 
     if !(1..=MAX_LISTED).contains(&top) {
         return Err(RestError::argument(format!("top is {top}, allowed are 1 to {MAX_LISTED}")));
     }
+    state.limits.admit(Kind::Registry(1)).await?;
     let page = state.identities.page(None, top);
     Ok(Json(page.iter().map(|identity| shown(identity, &state)).collect()))
 }
 
 pub(super) async fn get(state: Hub, caller: Caller, Path(id): Path<String>) -> Result<Response, RestError> {
     caller.may(Right::RegistryRead, &["devices", &id])?;
-    let identity = state.identities.get(&id).ok_or(crate::identity::Refused::NotFound(id))?;
+    state.limits.admit(Kind::Registry(1)).await?;
+    let identity = state.identities.get(&id).ok_or(Refused::NotFound(id))?;
     Ok(with_etag(&identity, &state))
 }
 
@@ -52,15 +55,16 @@ pub(super) async fn put(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, RestError> {
     caller.may(Right::RegistryWrite, &["devices", &id])?;
-    let draft = json::<DeviceJson>(body)?.into_draft(&id)?;
-    let command = match condition(&headers)? {
+    let draft = body::json::<DeviceJson>(body)?.into_draft(&id)?;
+    let command = match body::condition(&headers)? {
         None => Command::Create(draft),
         Some(condition) => Command::Update(draft, condition),
     };
+    state.limits.admit(Kind::Registry(1)).await?;
     match state.change(vec![command]).await?.pop() {
         Some(Ok(Some(identity))) => Ok(with_etag(&identity, &state)),
         Some(Err(refused)) => Err(refused.into()),
-        Some(Ok(None)) | None => Err(crate::identity::NotStored.into()),
+        Some(Ok(None)) | None => Err(NotStored.into()),
     }
 }
 
@@ -71,7 +75,7 @@ pub(super) async fn delete(
     headers: HeaderMap,
 ) -> Result<StatusCode, RestError> {
     caller.may(Right::RegistryWrite, &["devices", &id])?;
-    let condition = condition(&headers)?.unwrap_or_else(|| {
+    let condition = body::condition(&headers)?.unwrap_or_else(|| {
         // UNCONFIRMED (reference, 2.3): the service's answer to a DELETE without If-Match.
         tracing::warn!(
             device = id,
@@ -79,32 +83,12 @@ pub(super) async fn delete(
         );
         Condition::Any
     });
+    state.limits.admit(Kind::Registry(1)).await?;
     match state.change(vec![Command::Delete(id, condition)]).await?.pop() {
         Some(Ok(_)) => Ok(StatusCode::NO_CONTENT),
         Some(Err(refused)) => Err(refused.into()),
-        None => Err(crate::identity::NotStored.into()),
+        None => Err(NotStored.into()),
     }
-}
-
-/// Reads a JSON body, whatever its content type says.
-pub(super) fn json<T: DeserializeOwned>(body: Result<Bytes, BytesRejection>) -> Result<T, RestError> {
-    let body = body.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => RestError::body_too_large(),
-        _ => RestError::format("the request body could not be read"),
-    })?;
-    serde_json::from_slice(&body).map_err(|error| match error.classify() {
-        // The error of a wrong type may quote the value, which may be a key.
-        serde_json::error::Category::Data => {
-            RestError::argument(format!("a field of the body has a wrong type or value, line {}", error.line()))
-        }
-        _ => RestError::format(format!("the body is not JSON: line {}, column {}", error.line(), error.column())),
-    })
-}
-
-fn condition(headers: &HeaderMap) -> Result<Option<Condition>, RestError> {
-    let Some(value) = headers.get(IF_MATCH) else { return Ok(None) };
-    let text = value.to_str().map_err(|_| RestError::argument("If-Match is not an etag"))?;
-    Ok(Some(Condition::parse(text)))
 }
 
 fn with_etag(identity: &Identity, state: &State) -> Response {

@@ -6,7 +6,9 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use crate::access::Denied;
+use crate::devices::{Failed, MethodFailed};
 use crate::identity::{NotStored, Refused};
+use crate::limits::Refusal;
 
 /// A refusal: HTTP status, the service's name for it, and what is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +62,34 @@ impl RestError {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "MessageTooLarge", "the request body is too large")
     }
 
+    /// A message or payload over the service's limit.
+    pub(super) fn message_too_large(size: usize, limit: usize) -> Self {
+        let message = format!("the message has {size} bytes, {limit} are allowed");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "MessageTooLarge", message)
+    }
+
+    /// A good token, of somebody who does not speak for this device.
+    pub(super) fn other_device(id: &str) -> Self {
+        let message = format!("Authentication failed for device '{id}', renew token or certificate and reconnect");
+        Self::new(StatusCode::UNAUTHORIZED, "IotHubUnauthorized", message)
+    }
+
+    /// A device that may not connect.
+    pub(super) fn disabled(id: &str) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "DeviceDisabled", format!("device '{id}' is disabled"))
+    }
+
+    /// Something the real hub has and this one has not.
+    pub(super) fn absent(what: &str) -> Self {
+        tracing::info!(what, "asked for something this local hub does not have");
+        Self::new(StatusCode::NOT_IMPLEMENTED, "NotImplemented", format!("this local hub does not have {what}"))
+    }
+
+    /// The disk has failed.
+    pub(super) fn not_stored() -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "ServerError", "what was sent could not be stored")
+    }
+
     /// A path or verb this hub does not have.
     pub(super) fn unknown_path(what: &str) -> Self {
         Self::new(StatusCode::NOT_FOUND, "InvalidOperation", format!("this local hub does not answer {what}"))
@@ -68,7 +98,11 @@ impl RestError {
 
 impl From<Denied> for RestError {
     fn from(denied: Denied) -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, "IotHubUnauthorized", denied.to_string())
+        match &denied {
+            // UNCONFIRMED (reference, 2.8 and 10): that a disabled device hears this rather than a plain 401.
+            Denied::Disabled(id) => Self::disabled(id),
+            _ => Self::new(StatusCode::UNAUTHORIZED, "IotHubUnauthorized", denied.to_string()),
+        }
     }
 }
 
@@ -83,6 +117,37 @@ impl From<Refused> for RestError {
             Refused::Full(_) => (StatusCode::FORBIDDEN, "IotHubQuotaExceeded"),
         };
         Self::new(status, name, refused.to_string())
+    }
+}
+
+impl From<Refusal> for RestError {
+    fn from(refusal: Refusal) -> Self {
+        let (status, name) = refusal.to_rest();
+        Self::new(status, name, refusal.to_string())
+    }
+}
+
+impl From<Failed> for RestError {
+    fn from(failed: Failed) -> Self {
+        let (status, name) = match &failed {
+            Failed::TwinInvalid(_) | Failed::MessageInvalid(_) => (StatusCode::BAD_REQUEST, "ArgumentInvalid"),
+            Failed::Precondition => (StatusCode::PRECONDITION_FAILED, "PreconditionFailed"),
+            Failed::QueueFull => (StatusCode::FORBIDDEN, "DeviceMaximumQueueDepthExceeded"),
+            Failed::LockLost => (StatusCode::PRECONDITION_FAILED, "DeviceMessageLockLost"),
+            Failed::MessageTooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "MessageTooLarge"),
+            Failed::NotStored => (StatusCode::INTERNAL_SERVER_ERROR, "ServerError"),
+        };
+        Self::new(status, name, failed.to_string())
+    }
+}
+
+impl From<MethodFailed> for RestError {
+    fn from(failed: MethodFailed) -> Self {
+        let (status, name) = match failed {
+            MethodFailed::NotOnline => (StatusCode::NOT_FOUND, "DeviceNotOnline"),
+            MethodFailed::TimedOut => (StatusCode::GATEWAY_TIMEOUT, "GatewayTimeout"),
+        };
+        Self::new(status, name, failed.to_string())
     }
 }
 

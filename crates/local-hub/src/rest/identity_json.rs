@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::error::RestError;
 use crate::identity::{Authentication, AuthenticationKind, Draft, Identity, Status};
+use crate::presence::Seen;
 use crate::state::State;
 
 /// How the service writes a time that never was.
@@ -13,17 +14,18 @@ const NEVER: &str = "0001-01-01T00:00:00Z";
 /// The identity as the registry shows it.
 pub(super) fn shown(identity: &Identity, state: &State) -> Value {
     let authentication = &identity.authentication;
+    let seen = state.presence.seen(&identity.device_id);
     json!({
         "deviceId": &*identity.device_id,
         "generationId": &*identity.generation_id,
         "etag": identity.etag,
-        "connectionState": connection_state(identity, state),
+        "connectionState": connection_state(&seen),
         "status": identity.status,
         "statusReason": identity.status_reason,
-        "connectionStateUpdatedTime": NEVER,
+        "connectionStateUpdatedTime": time(seen.state_changed_at),
         "statusUpdatedTime": time(identity.status_updated_at),
-        "lastActivityTime": NEVER,
-        "cloudToDeviceMessageCount": 0,
+        "lastActivityTime": time(seen.last_activity),
+        "cloudToDeviceMessageCount": state.devices.message_count(identity),
         "authentication": {
             "symmetricKey": {
                 "primaryKey": authentication.primary_key,
@@ -39,38 +41,13 @@ pub(super) fn shown(identity: &Identity, state: &State) -> Value {
     })
 }
 
-/// The identity as a query shows it: its twin, which nobody has written to yet (reference, 2.6).
-pub(super) fn shown_as_twin(identity: &Identity, state: &State) -> Value {
-    let authentication = &identity.authentication;
-    let untouched = || json!({ "$metadata": { "$lastUpdated": NEVER }, "$version": 1 });
-    json!({
-        "deviceId": &*identity.device_id,
-        "etag": "AAAAAAAAAAE=",
-        "deviceEtag": identity.etag,
-        "status": identity.status,
-        "statusReason": identity.status_reason,
-        "statusUpdateTime": time(identity.status_updated_at),
-        "connectionState": connection_state(identity, state),
-        "lastActivityTime": NEVER,
-        "cloudToDeviceMessageCount": 0,
-        "authenticationType": authentication.kind,
-        "x509Thumbprint": {
-            "primaryThumbprint": authentication.primary_thumbprint,
-            "secondaryThumbprint": authentication.secondary_thumbprint,
-        },
-        "modelId": "",
-        "version": 2,
-        "tags": {},
-        "properties": { "desired": untouched(), "reported": untouched() },
-        "capabilities": { "iotEdge": identity.iot_edge },
-    })
+/// As the service writes it.
+pub(super) fn connection_state(seen: &Seen) -> &'static str {
+    if seen.connected { "Connected" } else { "Disconnected" }
 }
 
-fn connection_state(identity: &Identity, state: &State) -> &'static str {
-    if state.presence.is_connected(&identity.device_id) { "Connected" } else { "Disconnected" }
-}
-
-fn time(time: Option<hubward_model::Timestamp>) -> String {
+/// A time as the service writes it.
+pub(super) fn time(time: Option<hubward_model::Timestamp>) -> String {
     time.map_or_else(|| NEVER.to_owned(), |time| time.to_string())
 }
 

@@ -1,4 +1,4 @@
-//! Which request goes where. Later endpoints (twins, methods, device endpoints, WebSocket) join here.
+//! Which request goes where.
 
 use std::sync::Arc;
 
@@ -7,10 +7,10 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::header::DATE;
 use axum::middleware;
 use axum::response::Response;
-use axum::routing::get;
+use axum::routing::{delete, get, post};
 
 use super::error::RestError;
-use super::{bulk, devices, query, statistics};
+use super::{absent, bulk, commands, device_commands, device_events, devices, methods, query, statistics, twins};
 use crate::state::State as Hub;
 
 /// A bulk call carries 100 identities; with long ids, keys and reasons they stay well below.
@@ -26,6 +26,17 @@ pub(crate) fn router(state: Arc<Hub>) -> Router {
         .route("/devices/", collection)
         .route("/devices/{id}", one.clone())
         .route("/devices/{id}/", one)
+        .route("/devices/{id}/commands", delete(commands::purge))
+        .route("/devices/{id}/messages/events", post(device_events::post))
+        .route("/devices/{id}/messages/devicebound", get(device_commands::get))
+        .route("/devices/{id}/messages/devicebound/{lock}", delete(device_commands::delete))
+        .route("/devices/{id}/messages/devicebound/{lock}/abandon", post(device_commands::abandon))
+        .route("/twins/{id}", get(twins::get).patch(twins::patch).put(twins::put))
+        .route("/twins/{id}/methods", post(methods::post))
+        .route("/messages/serviceBound/feedback", get(commands::feedback))
+        .route("/messages/serviceBound/feedback/{lock}", delete(commands::complete_feedback))
+        .route("/messages/serviceBound/feedback/{lock}/abandon", post(commands::abandon_feedback))
+        .merge(absent::routes())
         .route("/statistics/devices", get(statistics::devices))
         .route("/statistics/service", get(statistics::service))
         .fallback(unknown)

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::caller::Caller;
 use super::error::RestError;
+use crate::limits::Kind;
 use crate::policies::Right;
 use crate::state::State;
 
@@ -16,6 +17,7 @@ type Hub = axum::extract::State<Arc<State>>;
 
 pub(super) async fn devices(state: Hub, caller: Caller) -> Result<Json<Value>, RestError> {
     caller.may(Right::RegistryRead, &["statistics", "devices"])?;
+    state.limits.admit(Kind::Registry(1)).await?;
     let (total, enabled) = state.identities.count();
     Ok(Json(json!({
         "totalDeviceCount": total,
@@ -26,5 +28,6 @@ pub(super) async fn devices(state: Hub, caller: Caller) -> Result<Json<Value>, R
 
 pub(super) async fn service(state: Hub, caller: Caller) -> Result<Json<Value>, RestError> {
     caller.may(Right::RegistryRead, &["statistics", "service"])?;
+    state.limits.admit(Kind::Registry(1)).await?;
     Ok(Json(json!({ "connectedDeviceCount": state.presence.count() })))
 }

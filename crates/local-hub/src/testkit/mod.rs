@@ -4,7 +4,7 @@ mod peer;
 
 use std::sync::Arc;
 
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -81,6 +81,22 @@ impl Kit {
         ids.iter().map(|id| self.device_token(id)).collect()
     }
 
+    /// A TLS connection to the HTTPS endpoint.
+    pub(crate) async fn https(&self) -> tokio_rustls::client::TlsStream<tokio::net::TcpStream> {
+        let pem = std::fs::read(&self.hub.info().ca_file).unwrap();
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(rustls::pki_types::pem::PemObject::from_pem_slice(&pem).unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let stream = tokio::net::TcpStream::connect(&self.hub.info().https).await.unwrap();
+        let name = rustls::pki_types::ServerName::try_from("localhost").unwrap();
+        tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()
+    }
+
     /// A request with the owner's token.
     pub(crate) async fn rest(
         &self,
@@ -101,6 +117,20 @@ impl Kit {
         headers: &[(&str, &str)],
         body: Option<Value>,
     ) -> (StatusCode, HeaderMap, Value) {
+        let body = body.map_or_else(Vec::new, |body| body.to_string().into_bytes());
+        let (status, headers, body) = self.send(token, method, path, headers, body).await;
+        (status, headers, serde_json::from_slice(&body).unwrap_or(Value::Null))
+    }
+
+    /// A request with any token and any body.
+    pub(crate) async fn send(
+        &self,
+        token: &str,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> (StatusCode, HeaderMap, Bytes) {
         let path = if path.contains('?') { path.to_owned() } else { format!("{path}?api-version=2021-04-12") };
         let mut request = Request::builder().method(method).uri(path);
         if !token.is_empty() {
@@ -109,10 +139,10 @@ impl Kit {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let body = body.map_or_else(Body::empty, |body| Body::from(body.to_string()));
-        let response = rest::router(self.state().clone()).oneshot(request.body(body).unwrap()).await.unwrap();
+        let response =
+            rest::router(self.state().clone()).oneshot(request.body(Body::from(body)).unwrap()).await.unwrap();
         let (status, headers) = (response.status(), response.headers().clone());
         let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
-        (status, headers, serde_json::from_slice(&body).unwrap_or(Value::Null))
+        (status, headers, body)
     }
 }
