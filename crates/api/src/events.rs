@@ -181,7 +181,7 @@ impl Feed {
     fn queue_connection(&mut self, event: &BrokerEvent) {
         let (owner, connected, reason) = match event {
             BrokerEvent::Connected { owner, .. } => (owner, true, None),
-            BrokerEvent::Disconnected { owner, reason } => (owner, false, Some(reason.to_string())),
+            BrokerEvent::Disconnected { owner, reason, .. } => (owner, false, Some(reason.to_string())),
             _ => return,
         };
         let Owner::Device(device) = owner else { return };

@@ -156,7 +156,7 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
 fn admit(shared: &Arc<Shared>, connections: &mut JoinSet<()>, stream: TcpStream, peer: SocketAddr, kind: &Listener) {
     if shared.connections.load(Ordering::Relaxed) >= shared.options.max_connections {
         stats::refused("too_many_connections");
-        shared.event(BrokerEvent::Refused { peer, reason: "too many connections" });
+        shared.event(BrokerEvent::Refused { peer, who: None, reason: "too many connections" });
         return;
     }
     // Acknowledgements are small and must not wait for each other.
@@ -243,6 +243,18 @@ impl BrokerHandle {
     /// Ends an owner's connections and forgets its sessions and wills: its credentials are gone.
     pub fn disconnect_owner(&self, owner: &Owner) {
         self.shared.revoke(owner);
+    }
+
+    /// How many devices have a connection.
+    #[must_use]
+    pub fn connected_devices(&self) -> usize {
+        self.shared.connected_devices()
+    }
+
+    /// Ends an owner's connections in order, as an operator asked; sessions stay, and it may come back at once. Answers
+    /// how many there were.
+    pub fn close_owner(&self, owner: &Owner) -> usize {
+        self.shared.sessions.close(owner)
     }
 
     /// Publishes a message for devices (`devices/{id}/commands/…`); it is durable when this returns.

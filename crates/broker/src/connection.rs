@@ -58,6 +58,7 @@ impl End {
             Self::JournalFailed => "journal failed",
             Self::Stalled => "client does not read",
             Self::Asked(Control::Stop) => "server stops",
+            Self::Asked(Control::Closed) => "closed by an operator",
             Self::Asked(Control::TakenOver) => "connected again",
             Self::Asked(Control::Kicked) => "credentials revoked",
         }

@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use hubward_model::Offset;
 use hubward_mqtt::Qos;
@@ -24,10 +24,12 @@ use crate::stats::{self, drop_reason};
 pub(crate) enum Control {
     /// The server stops.
     Stop = 1,
+    /// An operator wants it closed.
+    Closed = 2,
     /// The same client connected again.
-    TakenOver = 2,
+    TakenOver = 3,
     /// Its credentials are gone.
-    Kicked = 3,
+    Kicked = 4,
 }
 
 /// The place of one connection in a session.
@@ -35,6 +37,8 @@ pub(crate) enum Control {
 pub(crate) struct Slot {
     pub(crate) notify: Notify,
     control: AtomicU8,
+    /// The connection's number, once it was let in.
+    pub(crate) number: AtomicU64,
     /// Cancelled when the connection is closed and everything it read is in the journal.
     pub(crate) done: CancellationToken,
 }
@@ -50,8 +54,9 @@ impl Slot {
     pub(crate) fn asked(&self) -> Option<Control> {
         match self.control.load(Ordering::Acquire) {
             1 => Some(Control::Stop),
-            2 => Some(Control::TakenOver),
-            3 => Some(Control::Kicked),
+            2 => Some(Control::Closed),
+            3 => Some(Control::TakenOver),
+            4 => Some(Control::Kicked),
             _ => None,
         }
     }

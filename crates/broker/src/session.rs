@@ -220,6 +220,13 @@ impl Sessions {
         gone
     }
 
+    /// Asks all connections of an owner to end; its sessions stay. Answers how many there are.
+    pub(crate) fn close(&self, owner: &Owner) -> usize {
+        let owners = self.lock();
+        let open = owners.get(owner).into_iter().flat_map(HashMap::values).filter_map(|entry| entry.slot.as_ref());
+        open.inspect(|slot| slot.ask(Control::Closed)).count()
+    }
+
     /// Asks all connections to end.
     pub(crate) fn stop(&self) {
         for entry in self.lock().values().flat_map(HashMap::values) {

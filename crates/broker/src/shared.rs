@@ -1,7 +1,7 @@
 //! What all connections of a broker share.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hubward_journal::Journal;
@@ -33,6 +33,8 @@ pub(crate) struct Shared {
     pub(crate) events: broadcast::Sender<BrokerEvent>,
     pub(crate) catch_up: Semaphore,
     pub(crate) connections: AtomicUsize,
+    /// The number of the latest connection that was let in.
+    pub(crate) admitted: AtomicU64,
     /// Cancelled when the broker stops.
     pub(crate) stopping: CancellationToken,
 }
@@ -70,6 +72,7 @@ impl Shared {
             events: broadcast::channel(EVENT_BACKLOG).0,
             catch_up: Semaphore::new(MAX_CATCH_UP),
             connections: AtomicUsize::new(0),
+            admitted: AtomicU64::new(0),
             stopping: CancellationToken::new(),
         })
     }
@@ -92,6 +95,11 @@ impl Shared {
     pub(crate) fn connected(&self, device: &DeviceId) -> bool {
         let presence = self.presence.lock().unwrap_or_else(PoisonError::into_inner);
         presence.get(device).is_some_and(|presence| presence.connections.load(Ordering::Relaxed) > 0)
+    }
+
+    pub(crate) fn connected_devices(&self) -> usize {
+        let presence = self.presence.lock().unwrap_or_else(PoisonError::into_inner);
+        presence.values().filter(|presence| presence.connections.load(Ordering::Relaxed) > 0).count()
     }
 
     pub(crate) fn last_seen(&self, device: &DeviceId) -> Option<Timestamp> {

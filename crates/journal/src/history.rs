@@ -20,7 +20,7 @@ use crate::shared::Shared;
 /// Most records that one call looks at.
 const MAX_VISITED: usize = 100_000;
 /// Bytes read at once: about what lies between two marks of a segment's index.
-const WINDOW: usize = 64 << 10;
+pub(crate) const WINDOW: usize = 64 << 10;
 
 /// What to look for; [`HistoryQuery::default`] is the latest 100 records of any kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,7 +94,11 @@ fn look_back(shared: &Shared, device: &DeviceId, query: &HistoryQuery) -> Result
 }
 
 /// The device's last record, or one at or after its last record before `before`.
-fn begin(finder: &mut Finder<'_>, device: &DeviceId, before: Option<Offset>) -> Result<Option<Offset>, ReadError> {
+pub(crate) fn begin(
+    finder: &mut Finder<'_>,
+    device: &DeviceId,
+    before: Option<Offset>,
+) -> Result<Option<Offset>, ReadError> {
     // The next page is asked for by a record of the device: then the way back begins there.
     if let Some(before) = before
         && let Some(frame) = finder.find(before)?
@@ -106,24 +110,26 @@ fn begin(finder: &mut Finder<'_>, device: &DeviceId, before: Option<Offset>) -> 
 }
 
 /// The same device's record before.
-fn link(frame: &Frame) -> Option<Offset> {
+pub(crate) fn link(frame: &Frame) -> Option<Offset> {
     (frame.place.link != 0 && frame.place.link < frame.place.offset.to_raw())
         .then(|| Offset::from_raw(frame.place.link))
 }
 
 /// Finds frames by offset. Keeps the piece of the file it read last: neighbours are often in it.
-struct Finder<'a> {
-    shared: &'a Shared,
+pub(crate) struct Finder<'a> {
+    pub(crate) shared: &'a Shared,
     frames: Vec<Frame>,
+    /// Pieces of files that were read.
+    pub(crate) loads: usize,
 }
 
 impl<'a> Finder<'a> {
-    fn new(shared: &'a Shared) -> Self {
-        Self { shared, frames: Vec::new() }
+    pub(crate) fn new(shared: &'a Shared) -> Self {
+        Self { shared, frames: Vec::new(), loads: 0 }
     }
 
     /// The frame at `offset`, if it is kept and readable.
-    fn find(&mut self, offset: Offset) -> Result<Option<Frame>, ReadError> {
+    pub(crate) fn find(&mut self, offset: Offset) -> Result<Option<Frame>, ReadError> {
         if let Some(frame) = self.known(offset) {
             return Ok(Some(frame));
         }
@@ -153,6 +159,7 @@ impl<'a> Finder<'a> {
         let from = segment.locate(files, offset).map_err(failed("read the index of"))?;
         let mut scanner = Scanner::new(file.as_ref(), Purpose::Journal, segment.epoch, from, segment.bytes(), WINDOW);
         self.frames.clear();
+        self.loads += 1;
         loop {
             match scanner.step().map_err(failed("read"))? {
                 Step::Frame { frame, .. } => {
@@ -178,10 +185,11 @@ impl<'a> Finder<'a> {
 
     /// The way back broke at `offset`. The indexes of the segments before know the device's last record there; what
     /// lies between is left out.
-    fn before_damage(&self, device: &DeviceId, offset: Offset) -> Result<Option<Offset>, ReadError> {
+    pub(crate) fn before_damage(&mut self, device: &DeviceId, offset: Offset) -> Result<Option<Offset>, ReadError> {
         let segments = lock(&self.shared.segments).clone();
         for segment in segments.iter().rev().filter(|segment| segment.is_sealed() && segment.first <= offset) {
             let path = index_path(&segment.path);
+            self.loads += 1;
             let bytes = read_file(self.shared.files.as_ref(), &path).map_err(ReadError::io("read", &path))?;
             let known = bytes.as_deref().and_then(index::decode);
             if let Some(last) = known.and_then(|(_, _, devices)| devices.get(device).copied())

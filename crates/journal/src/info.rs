@@ -1,9 +1,11 @@
 //! What a journal tells of itself.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use hubward_model::{Epoch, JournalId, Offset};
 
+use crate::files::Space;
 use crate::hold::HoldInfo;
 use crate::journal::Journal;
 use crate::segment::lock;
@@ -81,6 +83,13 @@ pub enum Health {
 }
 
 impl Journal {
+    /// How large the disk under it is and what is left of it. Asks the operating system.
+    pub async fn space(&self) -> std::io::Result<Space> {
+        let shared = Arc::clone(&self.shared);
+        let asked = tokio::task::spawn_blocking(move || shared.files.space(shared.dir())).await;
+        asked.unwrap_or_else(|error| Err(std::io::Error::other(error)))
+    }
+
     /// What the journal tells of itself now.
     #[must_use]
     pub fn info(&self) -> Info {

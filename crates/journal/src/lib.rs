@@ -16,7 +16,7 @@
 //! - `segment`, `recovery`, `crashsafe`: segments at rest, and what an opening does with them;
 //! - `housekeeper`, `pin`: retention, and what holds it back;
 //! - `hold`: records kept for those who cannot take them now;
-//! - `history`: the latest records of one device;
+//! - `history`: the latest records of one device; `look`: back in bounded steps, by device and time;
 //! - `info`, `verify`: what the journal tells of itself;
 //! - [`files`], [`testing`]: the file system, and one that fails on request.
 
@@ -34,6 +34,7 @@ mod hold;
 mod housekeeper;
 mod info;
 mod journal;
+mod look;
 mod options;
 mod pin;
 mod reader;
@@ -52,6 +53,7 @@ pub use history::HistoryQuery;
 pub use hold::{HeldChunk, HoldFile, HoldInfo, HoldPosition};
 pub use info::{Health, Info};
 pub use journal::Journal;
+pub use look::{LookBack, Looked};
 pub use options::Options;
 pub use pin::Pin;
 pub use reader::{Chunk, Reader};

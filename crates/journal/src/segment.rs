@@ -159,6 +159,15 @@ impl Segment {
         })
     }
 
+    /// Its marks, read from its index if nobody asked before.
+    pub(crate) fn all_marks(&self, files: &dyn Files) -> io::Result<Vec<Mark>> {
+        let mut marks = lock(&self.marks);
+        if marks.is_none() {
+            *marks = Some(self.load_marks(files)?);
+        }
+        Ok(marks.clone().unwrap_or_default())
+    }
+
     /// Notes that `from..to` cannot be read; says whether that is news.
     pub(crate) fn note_damage(&self, from: Offset, to: Offset) -> bool {
         let mut damage = lock(&self.damage);

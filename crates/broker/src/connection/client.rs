@@ -1,6 +1,7 @@
 //! The loop of one accepted client.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +31,7 @@ pub(super) struct Client<S> {
     pub(super) shared: Arc<Shared>,
     pub(super) wire: Wire<S>,
     pub(super) version: Version,
+    pub(super) peer: SocketAddr,
     pub(super) access: Arc<Access>,
     pub(super) session: Arc<Session>,
     pub(super) slot: Arc<Slot>,
@@ -72,6 +74,7 @@ impl<S: Stream> Client<S> {
         Self {
             shared: wire.shared.clone(),
             version: wire.version(),
+            peer: SocketAddr::from(([0; 4], 0)),
             wire,
             access,
             session,

@@ -113,7 +113,7 @@ impl<S: Stream> Client<S> {
             End::Stalled => None,
             End::Asked(Control::Stop) => Some(Reason::SERVER_SHUTTING_DOWN),
             End::Asked(Control::TakenOver) => Some(Reason::SESSION_TAKEN_OVER),
-            End::Asked(Control::Kicked) => Some(Reason::ADMINISTRATIVE_ACTION),
+            End::Asked(Control::Kicked | Control::Closed) => Some(Reason::ADMINISTRATIVE_ACTION),
         };
         if let Some(reason) = reason.filter(|_| self.version == Version::V5) {
             self.wire.queue(&Packet::Disconnect(Disconnect::new(reason)));
@@ -183,7 +183,8 @@ impl<S: Stream> Client<S> {
                 warn!(%owner, "connection closed: {reason}");
             }
         }
-        self.shared.event(BrokerEvent::Disconnected { owner, reason });
+        let (peer, connection) = (self.peer, self.slot.number.load(Ordering::Relaxed));
+        self.shared.event(BrokerEvent::Disconnected { owner, peer, connection, reason });
         self.slot.done.cancel();
     }
 

@@ -216,9 +216,13 @@ async fn enter<S: Stream>(
         presence.seen(hubward_model::Timestamp::now());
     }
     shared.stats.connections.increment(1.0);
-    shared.event(BrokerEvent::Connected { owner: access.owner.clone(), peer });
+    let connection = shared.admitted.fetch_add(1, Ordering::Relaxed) + 1;
+    slot.number.store(connection, Ordering::Relaxed);
+    let (version, keep_alive) = (connect.version, connect.keep_alive);
+    shared.event(BrokerEvent::Connected { owner: access.owner.clone(), peer, connection, version, keep_alive });
     debug!(%peer, owner = %access.owner, version = %connect.version, "connected");
     let mut client = Client::new(wire, access, session, slot, state.unwrap_or_else(|| Box::new(State::default())));
+    client.peer = peer;
     client.presence = presence;
     client.session_expiry = session_expiry;
     client.keep_alive = (connect.keep_alive > 0).then(|| Duration::from_secs(connect.keep_alive.into()));
@@ -251,7 +255,7 @@ fn session_expiry(connect: &Connect, most: Duration) -> Option<Duration> {
 async fn refuse<S: Stream>(mut wire: Wire<S>, refused: Refused, peer: SocketAddr) {
     let Refused { reason, counter, text, who } = refused;
     stats::refused(counter);
-    wire.shared.event(BrokerEvent::Refused { peer, reason: text });
+    wire.shared.event(BrokerEvent::Refused { peer, who: who.clone(), reason: text });
     match who {
         Some(who) => warn!(%peer, who, "connection refused: {text}"),
         None => warn!(%peer, "connection refused: {text}"),

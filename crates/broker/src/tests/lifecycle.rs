@@ -317,16 +317,41 @@ async fn events_tell_who_came_and_went_and_why() {
     let client = kit.device(Version::V311, "d1").await;
     client.disconnect().await.unwrap();
     let owner = Owner::Device("d1".parse().unwrap());
-    match within(events.recv()).await.unwrap() {
-        BrokerEvent::Connected { owner: who, .. } => assert_eq!(who, owner),
+    let (number, from) = match within(events.recv()).await.unwrap() {
+        BrokerEvent::Connected { owner: who, connection, peer, version, keep_alive } => {
+            assert_eq!((who, version, keep_alive), (owner.clone(), Version::V311, 0));
+            (connection, peer)
+        }
         other => panic!("{other:?}"),
-    }
+    };
     match within(events.recv()).await.unwrap() {
-        BrokerEvent::Disconnected { owner: who, reason } => assert_eq!((who, reason), (owner, "disconnected")),
+        BrokerEvent::Disconnected { owner: who, connection, peer, reason } => {
+            assert_eq!((who, reason, connection, peer), (owner, "disconnected", number, from));
+        }
         other => panic!("{other:?}"),
     }
     assert!(!kit.handle.connected(&"d1".parse().unwrap()));
     assert!(kit.handle.last_seen(&"d1".parse().unwrap()).is_some());
+}
+
+#[tokio::test]
+async fn an_operator_closes_connections_and_the_session_stays() {
+    let kit = Kit::start();
+    let mut events = kit.handle.subscribe_events();
+    let keeping = ConnectOptions { clean_start: false, session_expiry: Some(300), ..device(Version::V5, "d1") };
+    let (mut client, _) = kit.connect(keeping.clone()).await;
+    let owner = Owner::Device("d1".parse().unwrap());
+    assert_eq!(kit.handle.connected_devices(), 1);
+    assert_eq!(kit.handle.close_owner(&owner), 1);
+    assert_eq!(within(client.next()).await.unwrap(), Event::Disconnected { reason: Reason::ADMINISTRATIVE_ACTION });
+    within(events.recv()).await.unwrap();
+    match within(events.recv()).await.unwrap() {
+        BrokerEvent::Disconnected { reason, .. } => assert_eq!(reason, "closed by an operator"),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!((kit.handle.connected_devices(), kit.handle.close_owner(&owner)), (0, 0));
+    let (_again, connack) = kit.connect(keeping).await;
+    assert!(connack.session_present);
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ mod damage;
 mod golden;
 mod hold;
 mod kit;
+mod looking;
 mod model;
 mod reading;
 mod real;
