@@ -10,12 +10,14 @@
 //! - [`openapi`]: the description of every route, made of the routes;
 //! - [`shapes`]: the JSON, as types that the commands use too;
 //! - [`access`]: who asks: bearer tokens and their scopes; hosts and origins on loopback;
+//! - [`console`]: the files of the web console;
 //! - [`error`]: refusals as problem details (RFC 9457);
 //! - `extract`: bodies and queries whose refusals are problem details too; `filters`: topic filters that a user gives;
 //! - the handlers: [`devices`], [`integrations`], [`dead_letters`], [`signals`], [`events`], [`tokens`], [`users`],
 //!   [`server`], [`health`].
 
 pub mod access;
+pub mod console;
 pub mod dead_letters;
 pub mod devices;
 pub mod error;

@@ -18,7 +18,7 @@ use utoipa_axum::routes;
 
 use crate::shapes::misc::About;
 use crate::{Access, ApiError, access};
-use crate::{dead_letters, devices, events, health, integrations, openapi, server, signals, tokens, users};
+use crate::{console, dead_letters, devices, events, health, integrations, openapi, server, signals, tokens, users};
 
 /// Largest request body; the largest that is wanted is an integration with ten thousand devices.
 const BODY_BYTES: usize = 2 * 1024 * 1024;
@@ -112,20 +112,11 @@ pub fn router(services: Services) -> Router {
     let guard = middleware::from_fn_with_state(services.clone(), access::authenticate);
     let (routes, _) = routes(|guarded| guarded.route_layer(guard)).split_for_parts();
     routes
-        .fallback(no_such_page)
+        .fallback(console::page)
         .method_not_allowed_fallback(no_such_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES))
         .layer(middleware::from_fn_with_state(services.clone(), access::check_host))
         .with_state(services)
-}
-
-async fn no_such_page(uri: axum::http::Uri) -> ApiError {
-    ApiError::new(
-        StatusCode::NOT_FOUND,
-        "no_such_page",
-        format!("there is nothing at {}", uri.path()),
-        "the interface is under /api/v1; see also /healthz, /readyz, /metrics",
-    )
 }
 
 async fn no_such_method(method: axum::http::Method, uri: axum::http::Uri) -> ApiError {

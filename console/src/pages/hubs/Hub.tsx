@@ -1,0 +1,55 @@
+import { notifications } from '@mantine/notifications'
+import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
+import { Link } from 'wouter'
+import { calls } from '../../api/calls'
+import { count, dateTime } from '../../lib/format'
+import { Ago } from '../../ui/Ago'
+import { IconRefresh } from '../../ui/icons'
+import { Note, ProblemNote, sentence } from '../../ui/Note'
+import { Card, Facts, Page, RoleButton, Tile } from '../../ui/Page'
+import { StateOf } from '../../ui/State'
+import { Waiting } from '../../ui/Waiting'
+import { hubState } from './Hubs'
+
+/** A hub as Hubward meets it: connections, links, pauses, what was used today. */
+export default function Hub({ host }: { host: string }) {
+  const queries = useQueryClient()
+  const asked = useQuery({ queryKey: ['hubs', host], queryFn: () => calls.hub(host), refetchInterval: 3_000 })
+  const reconnect = useMutation({
+    mutationFn: () => calls.reconnect(host),
+    onSuccess: () => {
+      notifications.show({ message: 'All pauses ended; the next tries are now.' })
+      void queries.invalidateQueries({ queryKey: ['hubs'] })
+    },
+  })
+  const crumbs = <><Link href="/hubs">Hubs</Link> / {host}</>
+  if (asked.isPending) return <Waiting />
+  if (!asked.data) return <Page title={host} crumbs={crumbs}><ProblemNote error={asked.error} /></Page>
+  const hub = asked.data
+  const used = hub.used_today
+  return (
+    <Page title={hub.host_name} crumbs={crumbs} sub={<StateOf shown={hubState(hub)} />}
+      actions={<RoleButton role="operator" variant="default" leftSection={<IconRefresh size={16} aria-hidden />} loading={reconnect.isPending} onClick={() => reconnect.mutate()}>Try now</RoleButton>}>
+      <ProblemNote error={reconnect.error} />
+      {hub.away_since && <Note tone="amber" title="The hub does not answer">Since {dateTime(hub.away_since)}. Signals wait on disk; Hubward tries again by itself.</Note>}
+      {hub.holding && <Note tone="amber" title={sentence(hub.holding.cause)}>{hub.holding.until && <>Until {dateTime(hub.holding.until)}. </>}Signals wait on disk.</Note>}
+      {hub.throttled && !hub.holding && <Note tone="amber" title="The hub asks to slow down">All its lanes go slower together, fairly for each device.</Note>}
+      <div className="tiles">
+        <Tile label="Connections" value={count(hub.connections)} />
+        <Tile label="Links" value={count(hub.links)} note="up to 995 on a connection" />
+        <Tile label="Lanes" value={count(hub.lanes)} note="one for each device and integration" />
+        <Tile label="Messages today" value={count(used.messages)} note={<>since <Ago at={used.since} /></>} />
+        <Tile label="Billed at 4 KB" value={count(used.units_4k)} note={`forecast ${count(used.forecast_units_4k)} by 00:00 UTC`} />
+      </div>
+      <Card title="Facts">
+        <Facts items={[
+          ['Hostname', <code key="h">{hub.host_name}</code>],
+          ['Integrations', <span key="i">{hub.integrations.map((name, n) => <span key={name}>{n > 0 && ', '}<Link href={`/integrations/${encodeURIComponent(name)}`}>{name}</Link></span>)}</span>],
+          ['Throttled', hub.throttled ? 'yes, slowed down' : 'no'],
+          ['Last error', hub.last_error ? sentence(hub.last_error) : 'none'],
+        ]} />
+        <p className="dim small" style={{ marginTop: 12 }}>What a day may carry depends on tier and units: F1 8,000, S1 400,000 a unit. Only messages that Hubward sent are counted here.</p>
+      </Card>
+    </Page>
+  )
+}

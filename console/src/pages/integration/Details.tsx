@@ -1,0 +1,41 @@
+import { Link } from 'wouter'
+import type { Integration } from '../../api/types'
+import { count, dateTime, duration } from '../../lib/format'
+import { Ago } from '../../ui/Ago'
+import { sentence } from '../../ui/Note'
+import { Card, Facts, Tile } from '../../ui/Page'
+import { rate } from '../overview/Overview'
+import { transports } from '../wizard/MessageFields'
+
+export function Figures({ it }: { it: Integration }) {
+  return (
+    <div className="tiles">
+      <Tile label="Delivered" value={count(it.delivered)} />
+      <Tile label="Rate, last minute" value={rate(it.rate_per_s)} />
+      <Tile label="Delay, half / 99 % under" value={it.delay_ms ? `${duration(it.delay_ms.p50)} / ${duration(it.delay_ms.p99)}` : '–'} />
+      <Tile label="Waiting on disk" value={count(it.waiting)} note={it.oldest_waiting_at && <>oldest <Ago at={it.oldest_waiting_at} /></>} />
+      <Tile label="Dead letters" value={count(it.dead_letters)} note={it.dead_letters > 0 && <Link href={`/dead-letters?integration=${encodeURIComponent(it.name)}`}>Look</Link>} />
+    </div>
+  )
+}
+
+/** The fields of the original summary, and the rest. */
+export function Details({ it }: { it: Integration }) {
+  return (
+    <Card title="Integration details">
+      <Facts items={[
+        ['Service', 'Microsoft Azure'],
+        ['Azure IoT Hub', it.hub],
+        ['Hostname', <Link key="h" href={`/hubs/${encodeURIComponent(it.host_name)}`} className="mono">{it.host_name}</Link>],
+        ['Messages topic', <code key="t">{it.topic}</code>],
+        ['Body', it.body === 'raw' ? 'as the device sent it, byte for byte' : 'decoded JSON'],
+        ['Transport', transports.find((one) => one.value === it.transport)?.label ?? it.transport],
+        ['Devices count', `${count(it.device_count)}${it.all_devices ? ', and all future ones' : ''}`],
+        ['Creation date', dateTime(it.created_at)],
+        ['Policy', <code key="p">{it.policy}</code>],
+        ['Identity names', <code key="n">{it.device_id_template}</code>],
+        ['Last error', it.last_error ? sentence(it.last_error) : 'none'],
+      ]} />
+    </Card>
+  )
+}

@@ -1,0 +1,111 @@
+import { Button, Textarea } from '@mantine/core'
+import { useMutation } from '@tanstack/react-query'
+import { type FormEvent, useRef, useState } from 'react'
+import { calls } from '../../api/calls'
+import { ProblemError } from '../../api/problem'
+import type { LoginFound } from '../../api/types'
+import { count, duration } from '../../lib/format'
+import { parse, remedies } from '../../lib/connection-string'
+import { CopyBlock } from '../../ui/Copy'
+import { Note, sentence } from '../../ui/Note'
+import { Facts } from '../../ui/Page'
+import { State } from '../../ui/State'
+import type { DraftState } from './draft'
+
+/** Step 2: paste the string, see what it is, log in with it. */
+export function StepLogin({ draft }: { draft: DraftState }) {
+  const { plan, found } = draft
+  const [pasted, setPasted] = useState('')
+  const [tried, setTried] = useState(false)
+  const field = useRef<HTMLTextAreaElement>(null)
+  const parsed = pasted.trim() ? parse(pasted) : undefined
+  const login = useMutation({
+    mutationFn: async (text: string) => calls.draftLogin(await draft.ensure(), { connection_string: text }),
+    onSuccess: (answer) => {
+      draft.setFound(answer)
+      setPasted('')
+    },
+    onError: () => setTimeout(() => field.current?.focus()),
+  })
+  const server = login.error ? ProblemError.from(login.error) : undefined
+  const mistake = server
+    ? { code: server.code, message: sentence(server.message), remedy: remedies[server.code] ?? sentence(server.remedy) }
+    : parsed && !parsed.ok ? parsed.mistake : tried && !parsed ? (parse('') as { ok: false; mistake: { code: string; message: string; remedy: string } }).mistake : undefined
+  const submit = (event: FormEvent) => {
+    event.preventDefault()
+    setTried(true)
+    if (parsed?.ok) login.mutate(parsed.text)
+    else field.current?.focus()
+  }
+  const again = () => {
+    setPasted('')
+    setTried(false)
+    login.reset()
+    draft.setFound(null)
+    setTimeout(() => field.current?.focus())
+  }
+  const hub = plan.hub || 'NAME'
+  return (
+    <form className="card stack" onSubmit={submit} noValidate>
+      {!found && (
+        <>
+          <p>In the Azure portal open your hub, then <strong>Security settings &gt; Shared access policies &gt; registryReadWrite</strong>, and copy <strong>Primary connection string</strong>. Or run:</p>
+          <CopyBlock text={`az iot hub connection-string show --hub-name ${hub} --policy-name registryReadWrite -o tsv`} label="command for the connection string" />
+        </>
+      )}
+      {found ? (
+        <Found found={found} />
+      ) : parsed?.ok && !server ? (
+        <div className="stack-s">
+          <strong id="recognised">Connection string</strong>
+          <Facts items={[['Hub', <code key="h">{parsed.is.host}</code>], ['Policy', <code key="p">{parsed.is.policy}</code>], ['Key', `${parsed.is.keyLength} characters, hidden`]]} />
+          <div><Button size="xs" variant="default" onClick={again}>Paste again</Button></div>
+          {parsed.is.hint && <Note tone="amber">{parsed.is.hint}</Note>}
+        </div>
+      ) : (
+        <Textarea ref={field} label="Connection string" description="Sealed on this server and never shown again. It is used for the identity registry alone; signals travel with each device's own key."
+          value={pasted} onChange={(e) => { setPasted(e.currentTarget.value); login.reset() }} error={mistake?.message} errorProps={{ id: 'login-error' }} aria-describedby={mistake ? 'login-error login-remedy' : undefined}
+          autosize minRows={2} maxRows={5} className="mono" autoComplete="off" spellCheck={false} autoFocus />
+      )}
+      {login.isPending && <div role="status"><State tone="blue">Looking up the name, connecting, checking the certificate, asking the registry…</State></div>}
+      {mistake && (
+        <Note tone="red" title="What to do" id="login-remedy" role="alert">
+          {mistake.remedy}
+          {server && <Details problem={server} />}
+        </Note>
+      )}
+      <div className="row-wide">
+        <Button variant="default" onClick={() => draft.change({ step: 0 })}>Back</Button>
+        <div className="row">
+          {found && <Button variant="default" onClick={again}>Use another string</Button>}
+          {found ? <Button onClick={() => draft.change({ step: 2 })} autoFocus>Next</Button> : <Button type="submit" loading={login.isPending}>Login</Button>}
+        </div>
+      </div>
+    </form>
+  )
+}
+
+/** What to quote when asking for help; never the string. */
+function Details({ problem }: { problem: ProblemError }) {
+  return (
+    <details className="small" style={{ marginTop: 6 }}>
+      <summary>Details</summary>
+      <div>Code <code>{problem.code}</code>, {new Date().toISOString()}</div>
+      <div>{sentence(problem.remedy)}</div>
+    </details>
+  )
+}
+
+export function Found({ found }: { found: LoginFound }) {
+  const rights = found.can_read && found.can_write ? 'may read and write the registry' : found.can_write ? 'may write the registry' : 'may read the registry'
+  const clashes = found.clash_count === 0 ? 'none clashes with your devices' : `${count(found.clash_count)} named like yours (step 3 asks what to do)`
+  return (
+    <>
+      <Note tone="green" role="status" title={`Logged in to ${found.hub}`}>
+        Policy <code>{found.policy}</code> {rights}. {found.identities === 0 ? 'No identities yet.' : `${count(found.identities)} ${found.identities === 1 ? 'identity' : 'identities'}, ${clashes}.`} {found.elapsed_ms > 0 && `${duration(found.elapsed_ms)}.`}
+        <div><code>{found.host_name}</code></div>
+      </Note>
+      {found.advice.map((words) => <Note key={words} tone="amber">{sentence(words)}</Note>)}
+    </>
+  )
+}

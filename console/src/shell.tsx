@@ -1,0 +1,108 @@
+import { ActionIcon, Menu, useComputedColorScheme, useMantineColorScheme } from '@mantine/core'
+import { useQuery } from '@tanstack/react-query'
+import { type ComponentType, type ReactNode, useEffect, useState } from 'react'
+import { Link, useLocation } from 'wouter'
+import { calls } from './api/calls'
+import { useSession } from './api/session'
+import { zone } from './lib/format'
+import { IconBroadcast, IconCloudUpload, IconCpu, IconLayoutDashboard, IconListDetails, IconMailX, IconMenu2, IconMoon, IconServer2, IconSettings, IconSun, IconUser, IconX } from './ui/icons'
+import { State } from './ui/State'
+
+interface Place { href: string; name: string; Icon: ComponentType<{ size: number; 'aria-hidden': boolean }> }
+const places: Place[] = [
+  { href: '/', name: 'Overview', Icon: IconLayoutDashboard },
+  { href: '/devices', name: 'Devices', Icon: IconCpu },
+  { href: '/live', name: 'Live', Icon: IconBroadcast },
+  { href: '/integrations', name: 'Integrations', Icon: IconCloudUpload },
+  { href: '/deliveries', name: 'Deliveries', Icon: IconListDetails },
+  { href: '/dead-letters', name: 'Dead letters', Icon: IconMailX },
+  { href: '/hubs', name: 'Hubs', Icon: IconServer2 },
+  { href: '/settings', name: 'Settings', Icon: IconSettings },
+]
+
+/** What stands around every page: the name, the state of the whole server, the menu. */
+export function Shell({ children }: { children: ReactNode }) {
+  const [path] = useLocation()
+  const [open, setOpen] = useState(false)
+  const overview = useQuery({ queryKey: ['overview'], queryFn: calls.overview, refetchInterval: 10_000 })
+  useEffect(() => {
+    setOpen(false)
+    window.scrollTo(0, 0)
+  }, [path])
+  return (
+    <div className="shell">
+      <a className="skip" href="#main">Skip to the page</a>
+      <header className="top">
+        <ActionIcon className="menu-button" variant="default" size={40} aria-label={open ? 'Close menu' : 'Open menu'} aria-expanded={open} onClick={() => setOpen(!open)}>
+          {open ? <IconX size={20} aria-hidden /> : <IconMenu2 size={20} aria-hidden />}
+        </ActionIcon>
+        <Link className="brand" href="/">Hubward</Link>
+        <ServerState health={overview.data?.disk.journal_health} lost={overview.isError} />
+        <span className="fill" />
+        <SchemeButton />
+        <UserMenu />
+      </header>
+      {/* One row holds menu and page, so that the page scrolls beside the menu. */}
+      <div className={open ? 'side open' : 'side'}>
+        <nav aria-label="Main">
+          <ul>{places.map((place) => <PlaceLink key={place.href} place={place} path={path} count={place.href === '/dead-letters' ? overview.data?.dead_letters : undefined} />)}</ul>
+        </nav>
+        <div className="foot">Times in {zone}</div>
+      </div>
+      <main className="main" id="main" tabIndex={-1}>{children}</main>
+    </div>
+  )
+}
+
+function PlaceLink({ place: { href, name, Icon }, path, count }: { place: Place; path: string; count: number | undefined }) {
+  const here = href === '/' ? path === '/' : path === href || path.startsWith(`${href}/`)
+  return (
+    <li>
+      <Link href={href} aria-current={here ? 'page' : undefined}>
+        <Icon size={18} aria-hidden />{name}{count ? <span className="count">{count}</span> : null}
+      </Link>
+    </li>
+  )
+}
+
+/** The whole server in a few words; details stand on the overview. */
+function ServerState({ health, lost }: { health: string | undefined; lost: boolean }) {
+  if (lost) return <span role="status"><State tone="amber">Connection to the server lost, trying again…</State></span>
+  if (health === 'disk_full') return <State tone="red">Disk full</State>
+  if (health === 'failed' || health === 'closed') return <State tone="red">Journal stopped</State>
+  return <span className="wide-only"><State tone="green">All accepted signals durable</State></span>
+}
+
+function SchemeButton() {
+  const { setColorScheme } = useMantineColorScheme()
+  const dark = useComputedColorScheme('light') === 'dark'
+  const label = dark ? 'Use light colours' : 'Use dark colours'
+  return (
+    <ActionIcon variant="default" size={36} aria-label={label} title={label} onClick={() => setColorScheme(dark ? 'light' : 'dark')}>
+      {dark ? <IconSun size={18} aria-hidden /> : <IconMoon size={18} aria-hidden />}
+    </ActionIcon>
+  )
+}
+
+function UserMenu() {
+  const session = useSession()
+  const [, go] = useLocation()
+  const user = session.data?.user
+  if (!user) return null
+  const leave = async () => {
+    await calls.logout().catch(() => undefined)
+    // A fresh page forgets everything that this user saw.
+    window.location.assign('/login')
+  }
+  return (
+    <Menu position="bottom-end" transitionProps={{ duration: 120 }}>
+      <Menu.Target>
+        <ActionIcon variant="default" size={36} aria-label={`${user.name}, ${user.role}`} title={`${user.name}, ${user.role}`}><IconUser size={18} aria-hidden /></ActionIcon>
+      </Menu.Target>
+      <Menu.Dropdown aria-label="You">
+        <Menu.Item onClick={() => go('/settings/you')}>{user.name} ({user.role})</Menu.Item>
+        <Menu.Item onClick={() => void leave()}>Log out</Menu.Item>
+      </Menu.Dropdown>
+    </Menu>
+  )
+}
