@@ -5,7 +5,9 @@ use std::sync::Arc;
 use hubward_model::Timestamp;
 
 use crate::Clock;
-use crate::identity::{Identities, Identity};
+pub(crate) use crate::client_certificates::Thumbprints;
+use crate::events::AuthMethod;
+use crate::identity::{Authentication, Identities, Identity};
 use crate::names::Names;
 use crate::policies::{Policies, Right};
 use crate::sas::{Scope, Token, TokenError};
@@ -49,9 +51,18 @@ pub(crate) enum Principal {
         id: Arc<str>,
         /// Which identity of that id.
         generation_id: Arc<str>,
-        /// The key that signed, to notice that it was changed.
-        key: Arc<str>,
+        /// What proved it, to notice that it was changed.
+        proof: Proof,
     },
+}
+
+/// What a device has proved itself with.
+#[derive(Clone)]
+pub(crate) enum Proof {
+    /// The key that signed its token.
+    Key(Arc<str>),
+    /// The thumbprint of its certificate, as the identity has it.
+    Thumbprint(Arc<str>),
 }
 
 /// Why a token was refused. What it says goes to the log and to the client, and holds no secret.
@@ -71,6 +82,10 @@ pub(crate) enum Denied {
     Disabled(String),
     #[error("device {0:?} does not authenticate with a symmetric key")]
     NotSas(String),
+    #[error("device {0:?} does not authenticate with a certificate known by its thumbprint")]
+    NotThumbprint(String),
+    #[error("device {0:?} is not known by the certificate that was shown")]
+    Thumbprint(String),
     #[error("the signature was not made with a key of {0:?}")]
     Signature(String),
     #[error("the token expired at {0}")]
@@ -114,6 +129,25 @@ impl Access {
         Ok(Grant { who, scope, expires: Timestamp::from_millis(i64::MAX) })
     }
 
+    /// Verifies the certificate a client has shown, for `device`.
+    pub(crate) fn check_certificate(&self, device: &str, shown: &Thumbprints) -> Result<Grant, Denied> {
+        let identity = self.identities.get(device).ok_or_else(|| Denied::UnknownDevice(device.to_owned()))?;
+        let known = identity.authentication.thumbprints().ok_or_else(|| Denied::NotThumbprint(device.to_owned()))?;
+        let thumbprint = known.into_iter().find(|known| shown.contains(known));
+        let thumbprint = thumbprint.ok_or_else(|| Denied::Thumbprint(device.to_owned()))?.into();
+        if !identity.is_enabled() {
+            return Err(Denied::Disabled(device.to_owned()));
+        }
+        let path = vec!["devices".to_owned(), device.to_owned()];
+        let scope = Scope { key_form: crate::sas::KeyForm::Decoded, host: self.names.host.clone(), path };
+        let who = Principal::Device {
+            id: identity.device_id.clone(),
+            generation_id: identity.generation_id.clone(),
+            proof: Proof::Thumbprint(thumbprint),
+        };
+        Ok(Grant { who, scope, expires: Timestamp::from_millis(i64::MAX) })
+    }
+
     fn signing_policy(&self, name: &str, token: &Token) -> Result<Principal, Denied> {
         let policy = self.policies.get(name).ok_or_else(|| Denied::Policy(name.to_owned()))?;
         if !policy.keys.iter().any(|key| token.is_signed_by(key)) {
@@ -141,14 +175,33 @@ impl Access {
             return Ok(Principal::Device {
                 id: identity.device_id.clone(),
                 generation_id: identity.generation_id.clone(),
-                key: key.into(),
+                proof: Proof::Key(key.into()),
             });
         }
         Err(unknown.map_or(Denied::Nobody, Denied::UnknownDevice))
     }
 }
 
+impl Proof {
+    fn holds_for(&self, authentication: &Authentication) -> bool {
+        let (known, ours) = match self {
+            Self::Key(key) => (authentication.keys(), key),
+            Self::Thumbprint(thumbprint) => (authentication.thumbprints(), thumbprint),
+        };
+        known.is_some_and(|known| known.contains(&&**ours))
+    }
+}
+
 impl Grant {
+    /// How events of whoever has it are marked.
+    pub(crate) fn auth_method(&self) -> AuthMethod {
+        match &self.who {
+            Principal::Policy { .. } => AuthMethod::HubSas,
+            Principal::Device { proof: Proof::Key(_), .. } => AuthMethod::DeviceSas,
+            Principal::Device { proof: Proof::Thumbprint(_), .. } => AuthMethod::DeviceX509,
+        }
+    }
+
     /// When it ends: at the token's expiry, or the hub's grace later.
     pub(crate) fn ends(&self) -> Timestamp {
         Timestamp::from_millis(self.expires.as_millis().saturating_add(GRACE_SECONDS * 1000))
@@ -168,10 +221,10 @@ impl Grant {
     pub(crate) fn speaks_for(&self, identity: &Identity, path: &[&str]) -> bool {
         let signer_fits = match &self.who {
             Principal::Policy { .. } => self.has(Right::DeviceConnect),
-            Principal::Device { id, generation_id, key } => {
+            Principal::Device { id, generation_id, proof } => {
                 *id == identity.device_id
                     && *generation_id == identity.generation_id
-                    && identity.authentication.keys().is_some_and(|keys| keys.contains(&&**key))
+                    && proof.holds_for(&identity.authentication)
             }
         };
         signer_fits && self.scope.covers(path)

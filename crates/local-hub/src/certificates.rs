@@ -16,6 +16,7 @@ use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use sha2::{Digest, Sha256};
 
+use crate::client_certificates::AnyClient;
 use crate::folder::{self, Folder};
 use crate::names::Names;
 
@@ -28,8 +29,8 @@ pub(crate) struct Certificates {
     pub(crate) ca_file: PathBuf,
     /// For HTTPS.
     pub(crate) https: Arc<ServerConfig>,
-    /// For AMQP.
-    pub(crate) amqps: Arc<ServerConfig>,
+    /// For AMQP and MQTT, which both name no protocol in TLS.
+    pub(crate) plain: Arc<ServerConfig>,
 }
 
 impl Certificates {
@@ -45,14 +46,14 @@ impl Certificates {
             // Python's device SDK speaks TLS 1.2 only, everybody else 1.3. One certificate for all names also serves
             // clients that send no server name.
             let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-            let mut config = ServerConfig::builder_with_provider(provider)
+            let mut config = ServerConfig::builder_with_provider(provider.clone())
                 .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
-                .with_no_client_auth()
+                .with_client_cert_verifier(Arc::new(AnyClient(provider)))
                 .with_single_cert(chain.clone(), key)?;
             config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
             Ok(Arc::new(config))
         };
-        Ok(Self { ca_file: folder.file(CA_FILE), https: config(&[b"http/1.1"])?, amqps: config(&[])? })
+        Ok(Self { ca_file: folder.file(CA_FILE), https: config(&[b"http/1.1"])?, plain: config(&[])? })
     }
 }
 

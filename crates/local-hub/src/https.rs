@@ -18,8 +18,10 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use crate::accept::accept_until;
+use crate::client_certificates::Thumbprints;
 use crate::faults::{Faults, Wire};
 use crate::rest::{Noted, OnWire, Spelling};
+use crate::ws::{Carrier, PeerCertificate};
 
 /// A client has this long to finish the TLS handshake, and again for each request's headers.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -46,14 +48,21 @@ async fn serve_one(stream: Wire, peer: SocketAddr, acceptor: TlsAcceptor, router
         Ok(Err(error)) => return tracing::info!(%peer, %error, "https: TLS failed"),
         Err(_) => return tracing::info!(%peer, "https: the TLS handshake took too long"),
     };
+    let certificate = PeerCertificate(Thumbprints::of_peer(&stream));
+    let carrier = Arc::new(Carrier::new(peer, stop.clone()));
+    let marked = carrier.clone();
     let spelling = Spelling::default();
     let stream = Noted::new(stream, spelling.clone());
+    let noting = spelling.clone();
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let (router, spelling) = (router.clone(), spelling.clone());
+        let (certificate, marked) = (certificate.clone(), marked.clone());
         async move {
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(OnWire(wire));
             request.extensions_mut().insert(spelling.clone());
+            request.extensions_mut().insert(certificate);
+            request.extensions_mut().insert(marked);
             let response = router.oneshot(request).await;
             spelling.next_request();
             response
@@ -74,5 +83,10 @@ async fn serve_one(stream: Wire, peer: SocketAddr, acceptor: TlsAcceptor, router
     };
     if let Err(error) = ended {
         tracing::debug!(%peer, %error, "https: connection ended");
+    }
+    // A WebSocket from here on, if that was asked for.
+    if let Some(serving) = carrier.take() {
+        noting.no_more();
+        serving.await;
     }
 }

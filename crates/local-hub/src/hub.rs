@@ -23,7 +23,7 @@ use crate::options::Options;
 use crate::policies::Policies;
 use crate::presence::Presence;
 use crate::state::State;
-use crate::{Clock, amqp, https, rest};
+use crate::{Clock, amqp, https, mqtt, rest};
 
 /// A local IoT Hub that is running.
 #[derive(Debug)]
@@ -65,7 +65,7 @@ pub enum StartError {
     /// An address cannot be listened on.
     #[error("the local hub's {listener} cannot listen on {address}: {source}")]
     Listen {
-        /// Which of the listeners: `https`, `amqps` or `amqp`.
+        /// Which of the listeners: `https`, `mqtts`, `amqps` or `amqp`.
         listener: &'static str,
         /// The address.
         address: SocketAddr,
@@ -176,6 +176,7 @@ async fn start_on(
     let device_cap = options.device_cap.or(limits.device_cap());
     let identities = Arc::new(Identities::open(&folder.file("registry.log"), device_cap, clock.clone())?);
     let https_listener = bind("https", options.https).await?;
+    let mqtts_listener = bind("mqtts", options.mqtts).await?;
     let amqps_listener = bind("amqps", options.amqps).await?;
     let amqp_listener = match options.amqp {
         Some(address) => Some(bind("amqp", address).await?),
@@ -184,6 +185,7 @@ async fn start_on(
     let bound = Bound {
         https: https_listener.1,
         amqps: amqps_listener.1,
+        mqtts: mqtts_listener.1,
         amqp: amqp_listener.as_ref().map(|(_, address)| *address),
     };
     let info = HubInfo::new(&names, &policies, bound, certificates.ca_file.clone());
@@ -218,11 +220,12 @@ async fn start_on(
         state.faults.clone(),
         stop.clone(),
     ));
-    listeners.spawn(amqp::serve(amqps_listener.0, Some(certificates.amqps), state.clone(), stop.clone()));
+    listeners.spawn(mqtt::serve(mqtts_listener.0, certificates.plain.clone(), state.clone(), stop.clone()));
+    listeners.spawn(amqp::serve(amqps_listener.0, Some(certificates.plain.clone()), state.clone(), stop.clone()));
     if let Some((listener, _)) = amqp_listener {
         listeners.spawn(amqp::serve(listener, None, state.clone(), stop.clone()));
     }
-    tracing::info!(name = info.name, https = info.https, amqps = info.amqps, amqp = ?info.amqp, "local hub listens");
+    tracing::info!(name = info.name, https = info.https, amqps = info.amqps, mqtts = ?info.mqtts, amqp = ?info.amqp, "local hub listens");
     Ok((info, state, stop, listeners, running))
 }
 

@@ -61,6 +61,7 @@ pub struct ConnectionStrings {
 pub(crate) struct Bound {
     pub(crate) https: SocketAddr,
     pub(crate) amqps: SocketAddr,
+    pub(crate) mqtts: SocketAddr,
     pub(crate) amqp: Option<SocketAddr>,
 }
 
@@ -87,7 +88,7 @@ impl HubInfo {
             https: bound.https.to_string(),
             amqps: bound.amqps.to_string(),
             amqp: bound.amqp.map(|address| address.to_string()),
-            mqtts: None,
+            mqtts: Some(bound.mqtts.to_string()),
             admin: None,
             ca_file,
             connection_strings: ConnectionStrings {
@@ -114,6 +115,7 @@ impl std::fmt::Debug for HubInfo {
             .field("https", &self.https)
             .field("amqps", &self.amqps)
             .field("amqp", &self.amqp)
+            .field("mqtts", &self.mqtts)
             .field("ca_file", &self.ca_file)
             .finish_non_exhaustive()
     }

@@ -4,9 +4,7 @@
 //! that is; what the reference calls UNCONFIRMED stands in one commented place each and is logged when met.
 //! It verifies tokens with code of its own, never with the client's signer, so that the two check each other.
 //!
-//! Not here: MQTT, WebSocket and the device's HTTPS endpoints, twins, direct methods, messages to devices, tiers and
-//! faults on demand. Devices send by AMQP; their identities are managed over HTTPS; their events are read from the
-//! Event Hubs-compatible endpoint.
+//! Not here: modules of devices, certificate authorities of devices, file upload; they are refused by name.
 //!
 //! In reading order:
 //!
@@ -18,12 +16,13 @@
 //! - `state`: what the endpoints share;
 //! - `accept`: taking connections in; `https` and `rest`: the registry's REST interface;
 //! - `limits`: a tier's quota and throttles; `faults`: what goes wrong on demand;
-//! - `events`: accepted events on disk; `amqp`: devices that send and services that read.
+//! - `events`: accepted events on disk; `mqtt`: devices by MQTT, `ws`: the same and AMQP inside WebSockets; `amqp`: devices that send and services that read.
 
 mod accept;
 mod access;
 mod amqp;
 mod certificates;
+mod client_certificates;
 mod clock;
 mod devices;
 mod events;
@@ -34,6 +33,7 @@ mod hub;
 mod identity;
 mod info;
 mod limits;
+mod mqtt;
 mod names;
 mod options;
 mod policies;
@@ -43,6 +43,7 @@ mod sas;
 mod state;
 #[cfg(test)]
 mod testkit;
+mod ws;
 
 pub use clock::Clock;
 pub use events::Event;

@@ -18,6 +18,8 @@ pub struct Options {
     pub data: PathBuf,
     /// Where the identity registry is served, over HTTPS.
     pub https: SocketAddr,
+    /// Where MQTT over TLS is served, to devices.
+    pub mqtts: SocketAddr,
     /// Where AMQP over TLS is served, to devices and to readers of events.
     pub amqps: SocketAddr,
     /// Where readers of events may come without TLS (the emulator mode of the Event Hubs SDKs).
@@ -49,6 +51,7 @@ impl Options {
             host_name: "localhost".to_owned(),
             data: data.into(),
             https: free_port,
+            mqtts: free_port,
             amqps: free_port,
             amqp: Some(free_port),
             limits: LimitOptions::default(),

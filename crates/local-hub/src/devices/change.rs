@@ -1,5 +1,6 @@
 //! What is written of devices: each change says what is so from then on, so that reading it twice harms nothing.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use base64::Engine;
@@ -17,6 +18,8 @@ use super::twin::Twin;
 pub(super) enum Change {
     /// A device's twin.
     Twin { device: Arc<str>, generation: Arc<str>, twin: Arc<Twin> },
+    /// What a device has subscribed to for good, with which quality of service; nothing: it has no session.
+    Session { device: Arc<str>, generation: Arc<str>, subscriptions: Option<Subscriptions> },
     /// A message waits for a device.
     Message { device: Arc<str>, generation: Arc<str>, message: MessageEntry },
     /// It was given back so often.
@@ -32,6 +35,9 @@ pub(super) enum Change {
     /// Nothing is known of a device any more: its identity is gone.
     Forgotten { device: Arc<str> },
 }
+
+/// Topic filters, with their quality of service.
+pub(super) type Subscriptions = BTreeMap<String, u8>;
 
 /// A waiting message on disk.
 #[derive(Debug, Serialize, Deserialize)]

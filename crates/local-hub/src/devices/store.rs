@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::change::{Change, MessageEntry};
+use super::change::{Change, MessageEntry, Subscriptions};
 use super::feedback::{Feedback, FeedbackQueue, Record};
 use super::keeper;
 use super::ledger::{self, Ledger, LedgerError};
@@ -78,6 +78,7 @@ enum News {
 struct Device {
     generation: Arc<str>,
     twin: Option<Arc<Twin>>,
+    session: Option<Arc<Subscriptions>>,
     queue: Queue,
     timer: Option<Timestamp>,
 }
@@ -221,6 +222,29 @@ impl Devices {
             (twin.clone(), self.note(&mut inner, &Change::Twin { device: id, generation, twin }))
         };
         self.durable(ticket).await.map(|()| twin)
+    }
+
+    /// What the MQTT session of a device has subscribed to, if it has one.
+    pub(crate) fn session(&self, identity: &Identity) -> Option<Arc<Subscriptions>> {
+        self.inner().device(identity).and_then(|device| device.session.clone())
+    }
+
+    /// Keeps the MQTT session of a device, or forgets it.
+    pub(crate) async fn set_session(
+        &self,
+        identity: &Identity,
+        subscriptions: Option<Subscriptions>,
+    ) -> Result<(), Failed> {
+        let ticket = {
+            let mut inner = self.inner();
+            if inner.device(identity).and_then(|device| device.session.as_deref()) == subscriptions.as_ref() {
+                return Ok(());
+            }
+            inner.device_mut(identity).session = subscriptions.clone().map(Arc::new);
+            let (device, generation) = (identity.device_id.clone(), identity.generation_id.clone());
+            self.note(&mut inner, &Change::Session { device, generation, subscriptions })
+        };
+        self.durable(ticket).await
     }
 
     /// A message from a service to a device.
@@ -589,6 +613,9 @@ impl Inner {
     fn take(&mut self, change: Change, presence: &Presence) {
         match change {
             Change::Twin { device, generation, twin } => self.restored(device, generation).twin = Some(twin),
+            Change::Session { device, generation, subscriptions } => {
+                self.restored(device, generation).session = subscriptions.map(Arc::new);
+            }
             Change::Message { device, generation, message } => {
                 self.last_sequence = self.last_sequence.max(message.sequence());
                 let sequence = message.sequence();
@@ -655,6 +682,11 @@ impl Inner {
             if let Some(twin) = &device.twin {
                 write(Change::Twin { device: id.clone(), generation: generation.clone(), twin: twin.clone() });
             }
+            if let Some(session) = &device.session {
+                let (device, generation) = (id.clone(), generation.clone());
+                let subscriptions = Some(Subscriptions::clone(session));
+                write(Change::Session { device, generation, subscriptions });
+            }
             for waiting in device.queue.iter() {
                 let message = MessageEntry::of(waiting);
                 write(Change::Message { device: id.clone(), generation: generation.clone(), message });
@@ -667,7 +699,7 @@ impl Inner {
 
 impl Device {
     fn new(generation: Arc<str>) -> Self {
-        Self { generation, twin: None, queue: Queue::default(), timer: None }
+        Self { generation, twin: None, session: None, queue: Queue::default(), timer: None }
     }
 }
 

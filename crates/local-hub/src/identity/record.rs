@@ -60,6 +60,14 @@ impl Authentication {
     }
 }
 
+impl Authentication {
+    /// The thumbprints certificates may have; nothing if the device does not use self-signed ones.
+    pub(crate) fn thumbprints(&self) -> Option<Vec<&str>> {
+        let both = [&self.primary_thumbprint, &self.secondary_thumbprint];
+        (self.kind == AuthenticationKind::SelfSigned).then(|| both.into_iter().flatten().map(String::as_str).collect())
+    }
+}
+
 impl std::fmt::Debug for Authentication {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{:?}", self.kind)

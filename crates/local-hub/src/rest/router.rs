@@ -39,6 +39,7 @@ pub(crate) fn router(state: Arc<Hub>) -> Router {
         .merge(absent::routes())
         .route("/statistics/devices", get(statistics::devices))
         .route("/statistics/service", get(statistics::service))
+        .merge(crate::ws::routes())
         .fallback(unknown)
         .method_not_allowed_fallback(unknown)
         .layer(DefaultBodyLimit::max(MAX_BODY))

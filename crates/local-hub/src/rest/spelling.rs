@@ -27,6 +27,11 @@ impl Spelling {
         *self.head() = Head::default();
     }
 
+    /// No request comes any more: the connection speaks something else.
+    pub(crate) fn no_more(&self) {
+        *self.head() = Head { bytes: Vec::new(), end: Some(0) };
+    }
+
     /// The name of a header, given in lower case, as the client spelled it.
     pub(super) fn of(&self, name: &str) -> Option<String> {
         let head = self.head();
