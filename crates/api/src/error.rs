@@ -14,12 +14,14 @@ pub struct ApiError {
     pub status: StatusCode,
     /// What is told.
     pub problem: Problem,
+    /// After how many seconds to try again.
+    pub retry_after: Option<u64>,
 }
 
 impl ApiError {
     /// A refusal with the given status.
     pub fn new(status: StatusCode, code: &str, message: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { status, problem: Problem::new(code, message, remedy) }
+        Self { status, problem: Problem::new(code, message, remedy), retry_after: None }
     }
 
     /// What was asked for does not fit.
@@ -48,7 +50,7 @@ impl ApiError {
     /// A problem found by another crate, with the status that its code stands for.
     #[must_use]
     pub fn from_problem(problem: Problem) -> Self {
-        Self { status: status_of(&problem.code), problem }
+        Self { status: status_of(&problem.code), problem, retry_after: None }
     }
 }
 
@@ -85,6 +87,9 @@ impl IntoResponse for ApiError {
         let mut response = (self.status, Json(body)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
@@ -106,7 +111,10 @@ impl From<RegistryError> for ApiError {
             | RegistryError::HubDeviceIdTaken { .. }
             | RegistryError::AlreadyBound { .. }
             | RegistryError::DeviceBound { .. }
+            | RegistryError::LastAdmin { .. }
+            | RegistryError::SetupDone
             | RegistryError::CredentialTaken { .. } => StatusCode::CONFLICT,
+            RegistryError::SetupTokenWrong => StatusCode::FORBIDDEN,
             RegistryError::Stale { .. } => StatusCode::PRECONDITION_FAILED,
             RegistryError::BadCredential { .. } => StatusCode::BAD_REQUEST,
             _ => {
@@ -114,11 +122,11 @@ impl From<RegistryError> for ApiError {
                 StatusCode::INTERNAL_SERVER_ERROR
             }
         };
-        Self { status, problem: error.problem() }
+        Self { status, problem: error.problem(), retry_after: None }
     }
 }
 
 /// A name that was refused, blamed on the field it came in.
 pub(crate) fn bad_name(field: &'static str) -> impl Fn(NameError) -> ApiError {
-    move |error| ApiError { status: StatusCode::BAD_REQUEST, problem: error.problem(field) }
+    move |error| ApiError { status: StatusCode::BAD_REQUEST, problem: error.problem(field), retry_after: None }
 }

@@ -10,18 +10,30 @@ use axum::{Extension, extract::Request};
 
 use hubward_journal::Health;
 use metrics::{counter, gauge};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::access::{Peer, check_metrics};
 use crate::shapes::misc::Health as HealthShown;
 use crate::{ApiError, Services};
 
-/// The process answers.
+/// Routes of the root, open to everybody but for the metrics page.
+pub(crate) fn routes() -> OpenApiRouter<Services> {
+    OpenApiRouter::new().routes(routes!(alive)).routes(routes!(ready)).routes(routes!(metrics))
+}
+
+/// Whether the process answers.
+#[utoipa::path(get, path = "/healthz", tag = "server", security(()), responses((status = 200, body = HealthShown)))]
 pub(crate) async fn alive() -> Json<HealthShown> {
     Json(HealthShown { status: "ok".to_owned(), checks: BTreeMap::new() })
 }
 
-/// The server takes signals and keeps them: green while hubs are down, red when the journal takes nothing, the registry
+/// Whether the server takes signals and keeps them.
+///
+/// Green while hubs are down, red when the journal takes nothing, the registry
 /// does not answer or the server stops.
+#[utoipa::path(get, path = "/readyz", tag = "server", security(()),
+    responses((status = 200, body = HealthShown), (status = 503, description = "A part fails", body = HealthShown)))]
 pub(crate) async fn ready(State(services): State<Services>) -> Response {
     let mut checks = BTreeMap::new();
     let mut ready = true;
@@ -65,14 +77,16 @@ fn take_figures(services: &Services) {
     }
 }
 
-/// Prometheus' text form.
+/// Figures in Prometheus' text form. From this machine open; from elsewhere with a token of scope metrics.
+#[utoipa::path(get, path = "/metrics", tag = "server", security((), ("token" = ["metrics"])),
+    responses((status = 200, description = "Metrics", content_type = "text/plain", body = String)))]
 pub(crate) async fn metrics(
     State(services): State<Services>,
     peer: Option<Extension<Peer>>,
     headers: HeaderMap,
     _: Request,
 ) -> Result<Response, ApiError> {
-    check_metrics(&services, peer.map(|Extension(peer)| peer), &headers)?;
+    check_metrics(&services, peer.map(|Extension(peer)| peer), &headers).await?;
     take_figures(&services);
     let text = services.metrics.render();
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())

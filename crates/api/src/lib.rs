@@ -9,26 +9,35 @@
 //! - [`services`]: what the handlers work on, and the table of routes;
 //! - [`openapi`]: the description of every route, made of the routes;
 //! - [`shapes`]: the JSON, as types that the commands use too;
-//! - [`access`]: who asks: bearer tokens and their scopes; hosts and origins on loopback;
+//! - [`access`]: who asks: tokens and sessions, scopes and roles; hosts and origins;
 //! - [`console`]: the files of the web console;
 //! - [`error`]: refusals as problem details (RFC 9457);
 //! - `extract`: bodies and queries whose refusals are problem details too; `filters`: topic filters that a user gives;
-//! - the handlers: [`devices`], [`integrations`], [`dead_letters`], [`signals`], [`events`], [`tokens`], [`users`],
-//!   [`server`], [`health`].
+//! - `paging`, `etag`, [`idempotency`]: parts of lists, versions of what is edited, creates that may be repeated;
+//! - `headers`, `long_answers`: what is said of every answer, and when long ones end;
+//! - the handlers: [`devices`], [`integrations`], [`dead_letters`], [`signals`], [`events`], `session`, [`tokens`],
+//!   [`users`], `audit`, [`server`], [`health`].
 
 pub mod access;
+mod audit;
 pub mod console;
 pub mod dead_letters;
 pub mod devices;
 pub mod error;
+mod etag;
 pub mod events;
 mod extract;
 mod filters;
+mod headers;
 pub mod health;
+pub mod idempotency;
 pub mod integrations;
+mod long_answers;
 pub mod openapi;
+mod paging;
 pub mod server;
 pub mod services;
+mod session;
 pub mod shapes;
 pub mod signals;
 pub mod tokens;

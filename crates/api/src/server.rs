@@ -1,17 +1,43 @@
-//! The server itself: keys, journal, addresses; and the audit log that handlers write.
+//! The server itself: keys, journal, addresses.
 
 use axum::Json;
 use axum::extract::State;
-use serde_json::{Value, json};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
-use crate::access::{Admin, Caller, Read};
-use crate::shapes::misc::{About, JournalInfo, KeysRotated};
-use crate::{ApiError, Services};
+use crate::access::{Admin, Operate, Read};
+use crate::shapes::misc::{About, JournalInfo, JournalVerified, KeysRotated, KeysShow, Missing, SegmentVerified};
+use crate::{ApiError, Services, openapi};
 
-pub(crate) async fn about(State(services): State<Services>, _: Read) -> Json<About> {
-    Json((*services.about).clone())
+pub(crate) fn routes() -> OpenApiRouter<Services> {
+    OpenApiRouter::new()
+        .routes(routes!(about))
+        .routes(routes!(keys))
+        .routes(routes!(rotate_keys))
+        .routes(routes!(journal_info))
+        .routes(routes!(journal_verify))
 }
 
+/// The server's version and addresses.
+#[utoipa::path(get, path = "/about", tag = "server", responses((status = 200, body = About)),
+    security(("token" = ["read"]), ("session" = ["read"])))]
+pub(crate) async fn about(State(services): State<Services>, _: Read) -> Json<About> {
+    let about = (*services.about).clone();
+    Json(About { insecure_http: services.access.insecure_http, openapi: openapi::hash().to_owned(), ..about })
+}
+
+/// Which keys seal the secrets.
+#[utoipa::path(get, path = "/keys", tag = "server", responses((status = 200, body = KeysShow)),
+    security(("token" = ["admin"]), ("session" = ["admin"])))]
+pub(crate) async fn keys(State(services): State<Services>, _: Admin) -> Json<KeysShow> {
+    let info = services.registry.key_info();
+    let key_file = info.key_file.map(|file| file.display().to_string());
+    Json(KeysShow { master_key_id: info.master_key_id, key_file })
+}
+
+/// Seal all secrets again, with new keys.
+#[utoipa::path(post, path = "/keys/rotate", tag = "server", responses((status = 200, body = KeysRotated)),
+    security(("token" = ["admin"]), ("session" = ["admin"])))]
 pub(crate) async fn rotate_keys(
     State(services): State<Services>,
     Admin(caller): Admin,
@@ -26,6 +52,9 @@ pub(crate) async fn rotate_keys(
     }))
 }
 
+/// The journal: its size, its limits, what it did.
+#[utoipa::path(get, path = "/journal/info", tag = "server", responses((status = 200, body = JournalInfo)),
+    security(("token" = ["read"]), ("session" = ["read"])))]
 pub(crate) async fn journal_info(State(services): State<Services>, _: Read) -> Json<JournalInfo> {
     let info = services.journal.info();
     Json(JournalInfo {
@@ -43,16 +72,22 @@ pub(crate) async fn journal_info(State(services): State<Services>, _: Read) -> J
     })
 }
 
-pub(crate) async fn journal_verify(State(services): State<Services>, _: Read) -> Result<Json<Value>, ApiError> {
+/// Read all of the journal, and tell what is damaged or missing. It reads every byte.
+#[utoipa::path(post, path = "/journal/verify", tag = "server", responses((status = 200, body = JournalVerified)),
+    security(("token" = ["operate"]), ("session" = ["operate"])))]
+pub(crate) async fn journal_verify(
+    State(services): State<Services>,
+    _: Operate,
+) -> Result<Json<JournalVerified>, ApiError> {
     let report = services.journal.verify().await.map_err(|error| ApiError::internal("reading the journal", &error))?;
-    Ok(Json(json!(report)))
-}
-
-impl Services {
-    /// Notes who changed what. The change stands even if the note fails; that is logged.
-    pub(crate) async fn audit(&self, caller: &Caller, what: &str, subject: &str) {
-        if let Err(error) = self.registry.audit(&caller.name, what, subject, Value::Null).await {
-            tracing::error!(%error, what, subject, "an audit entry was not written");
-        }
-    }
+    let segments = report.segments.into_iter().map(|segment| SegmentVerified {
+        file: segment.file,
+        records: segment.records,
+        bytes: segment.bytes,
+        first: segment.first,
+        end: segment.end,
+        header_damaged: segment.header_damaged,
+        damage: segment.damage.into_iter().map(|gap| Missing { from: gap.from, to: gap.to }).collect(),
+    });
+    Ok(Json(JournalVerified { segments: segments.collect(), records: report.records, good: report.good }))
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::http::StatusCode;
 use axum::middleware;
-use axum::routing::{delete, get, post, put};
+use axum::routing::{get, post};
 use axum::{Router, extract::DefaultBodyLimit};
 use hubward_broker::BrokerHandle;
 use hubward_journal::Journal;
@@ -16,12 +16,16 @@ use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::idempotency::{self, Running};
 use crate::shapes::misc::About;
-use crate::{Access, ApiError, access};
-use crate::{console, dead_letters, devices, events, health, integrations, openapi, server, signals, tokens, users};
+use crate::{Access, ApiError, access, headers};
+use crate::{
+    audit, console, dead_letters, devices, events, health, integrations, openapi, server, session, signals, tokens,
+    users,
+};
 
 /// Largest request body; the largest that is wanted is an integration with ten thousand devices.
-const BODY_BYTES: usize = 2 * 1024 * 1024;
+pub(crate) const BODY_BYTES: usize = 2 * 1024 * 1024;
 
 /// What the server knows of a device's signals right now.
 pub trait Activity: Send + Sync + 'static {
@@ -61,6 +65,8 @@ pub struct Services {
     pub own_hub: Option<OwnHub>,
     /// The server's addresses.
     pub about: Arc<About>,
+    /// Creates that are being worked on under a name.
+    pub running: Running,
     /// Fires when the server stops: long answers end.
     pub stop: CancellationToken,
 }
@@ -70,7 +76,11 @@ pub(crate) fn routes(
     guarded: impl FnOnce(OpenApiRouter<Services>) -> OpenApiRouter<Services>,
 ) -> OpenApiRouter<Services> {
     let v1 = OpenApiRouter::new()
+        .merge(session::routes())
+        .merge(users::routes())
         .merge(tokens::routes())
+        .merge(audit::routes())
+        .merge(server::routes())
         .route("/devices", get(devices::list).post(devices::add))
         .route("/devices/{device}", get(devices::show).patch(devices::edit).delete(devices::remove))
         .route("/devices/{device}/rotate", post(devices::rotate))
@@ -91,31 +101,25 @@ pub(crate) fn routes(
         .route("/deadletters/retry", post(dead_letters::retry))
         .route("/deadletters/discard", post(dead_letters::discard))
         .route("/deadletters/{id}", get(dead_letters::show))
-        .route("/events", get(events::stream))
-        .route("/users", get(users::list).post(users::add))
-        .route("/users/{user}", delete(users::remove))
-        .route("/users/{user}/password", put(users::password))
-        .route("/keys/rotate", post(server::rotate_keys))
-        .route("/journal/info", get(server::journal_info))
-        .route("/journal/verify", post(server::journal_verify))
-        .route("/about", get(server::about));
+        .route("/events", get(events::stream));
     OpenApiRouter::new()
-        .nest("/api/v1", guarded(v1))
+        .nest("/api/v1", session::open_routes().merge(guarded(v1)))
         .routes(routes!(openapi::serve))
-        .route("/healthz", get(health::alive))
-        .route("/readyz", get(health::ready))
-        .route("/metrics", get(health::metrics))
+        .merge(health::routes())
 }
 
 /// The whole interface.
 pub fn router(services: Services) -> Router {
     let guard = middleware::from_fn_with_state(services.clone(), access::authenticate);
-    let (routes, _) = routes(|guarded| guarded.route_layer(guard)).split_for_parts();
+    let again = middleware::from_fn_with_state(services.clone(), idempotency::answer_again);
+    // The last one added is the first one asked: who it is comes before what they were answered.
+    let (routes, _) = routes(|guarded| guarded.route_layer(again).route_layer(guard)).split_for_parts();
     routes
         .fallback(console::page)
         .method_not_allowed_fallback(no_such_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES))
         .layer(middleware::from_fn_with_state(services.clone(), access::check_host))
+        .layer(middleware::from_fn(headers::add))
         .with_state(services)
 }
 

@@ -1,20 +1,24 @@
 //! API tokens: list, create, revoke.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use hubward_broker::Owner;
 use hubward_model::Timestamp;
 use hubward_registry::{ApiToken, ExposeSecret};
-use serde_json::{Value, json};
+use serde::Deserialize;
+use serde_json::json;
+use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::access::{Admin, Scope};
-use crate::extract::Body;
+use crate::extract::{Body, Path};
 use crate::filters::is_filter;
+use crate::paging::Direction::{Asc, Desc};
+use crate::paging::{List, Paging};
 use crate::shapes::Page;
-use crate::shapes::misc::{NewToken, TokenMade, TokenRow};
+use crate::shapes::access::{NewToken, TokenMade, TokenRevoked, TokenRow};
 use crate::{ApiError, Services};
 
 /// The routes of this module.
@@ -22,12 +26,39 @@ pub(crate) fn routes() -> OpenApiRouter<Services> {
     OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(revoke))
 }
 
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TokenFilter {
+    /// Only tokens whose name holds this.
+    q: Option<String>,
+}
+
 /// List API tokens, without their secrets.
-#[utoipa::path(get, path = "/tokens", tag = "access", responses((status = 200, body = Page<TokenRow>)),
+#[utoipa::path(get, path = "/tokens", tag = "access", params(Paging, TokenFilter),
+    responses((status = 200, body = Page<TokenRow>)),
     security(("token" = ["admin"]), ("session" = ["admin"])))]
-pub(crate) async fn list(State(services): State<Services>, _: Admin) -> Result<Json<Page<TokenRow>>, ApiError> {
-    let tokens = services.registry.tokens().await?;
-    Ok(Json(Page::all(tokens.into_iter().map(row).collect())))
+pub(crate) async fn list(
+    State(services): State<Services>,
+    _: Admin,
+    list: List<TokenFilter>,
+) -> Result<Json<Page<TokenRow>>, ApiError> {
+    let fields = [("name", Asc), ("created_at", Desc), ("expires_at", Asc), ("last_used_at", Desc)];
+    let sort = list.sort(&fields)?;
+    let wanted = list.filter.q.as_deref().unwrap_or_default().to_lowercase();
+    let mut tokens = services.registry.tokens().await?;
+    tokens.retain(|token| token.name.to_lowercase().contains(&wanted));
+    let key = |row: &TokenRow| {
+        let time = match sort.by {
+            "created_at" => Some(row.created_at),
+            // What never ends comes after all that does.
+            "expires_at" => row.expires_at.or(Some(Timestamp::from_millis(i64::MAX))),
+            "last_used_at" => row.last_used_at,
+            _ => None,
+        };
+        (time.map(Timestamp::as_millis), row.name.clone())
+    };
+    list.part(sort, tokens.into_iter().map(row).collect(), key).map(Json)
 }
 
 /// Make a token. Its secret stands in this answer alone.
@@ -38,15 +69,25 @@ pub(crate) async fn create(
     Admin(caller): Admin,
     Body(wanted): Body<NewToken>,
 ) -> Result<(StatusCode, Json<TokenMade>), ApiError> {
-    if wanted.name.trim().is_empty() {
-        return Err(ApiError::bad_request("name_empty", "the token's name is empty", "give a name").field("name"));
-    }
+    check_name(&wanted.name)?;
     check_scopes(&wanted.scopes)?;
     let expires_at = wanted.expires_in.map(expiry);
     let made = services.registry.create_token(&wanted.name, &wanted.scopes, expires_at).await?;
-    services.audit(&caller, "token.create", &made.value.id).await;
+    let detail = json!({ "id": made.value.id, "scopes": made.value.scopes, "expires_at": expires_at });
+    services.audit_with(&caller, "token.create", &made.value.name, detail).await;
     let token = made.secret.expose_secret().to_owned();
     Ok((StatusCode::CREATED, Json(TokenMade { row: row(made.value), token })))
+}
+
+fn check_name(name: &str) -> Result<(), ApiError> {
+    let refuse = |code: &str, why: &str| Err(ApiError::bad_request(code, why, "give 1 to 64 characters").field("name"));
+    match name.chars().count() {
+        0 => refuse("name_empty", "the token's name is empty"),
+        _ if name.trim() != name => refuse("name_character", "the token's name has blanks around it"),
+        65.. => refuse("name_too_long", "the token's name is too long"),
+        _ if name.chars().any(char::is_control) => refuse("name_character", "the token's name has control characters"),
+        _ => Ok(()),
+    }
 }
 
 fn expiry(seconds: u64) -> Timestamp {
@@ -71,12 +112,12 @@ fn check_scopes(scopes: &[String]) -> Result<(), ApiError> {
 
 /// End a token. Its MQTT connections are closed.
 #[utoipa::path(delete, path = "/tokens/{token}", tag = "access", params(("token" = String, Path, description = "Name or id")),
-    responses((status = 200, body = Object)), security(("token" = ["admin"]), ("session" = ["admin"])))]
+    responses((status = 200, body = TokenRevoked)), security(("token" = ["admin"]), ("session" = ["admin"])))]
 pub(crate) async fn revoke(
     State(services): State<Services>,
     Admin(caller): Admin,
     Path(token): Path<String>,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<TokenRevoked>, ApiError> {
     let known = services.registry.tokens().await?;
     let id = known.into_iter().find(|t| t.id == token || t.name == token).map(|t| t.id);
     services.registry.revoke_token(&token).await?;
@@ -84,7 +125,7 @@ pub(crate) async fn revoke(
         services.broker.disconnect_owner(&Owner::App(id));
     }
     services.audit(&caller, "token.revoke", &token).await;
-    Ok(Json(json!({ "revoked": token })))
+    Ok(Json(TokenRevoked { revoked: token }))
 }
 
 fn row(token: ApiToken) -> TokenRow {
@@ -94,5 +135,6 @@ fn row(token: ApiToken) -> TokenRow {
         scopes: token.scopes,
         created_at: token.created_at,
         expires_at: token.expires_at,
+        last_used_at: token.last_used_at,
     }
 }

@@ -67,6 +67,18 @@ pub enum Error {
         /// How many there may be.
         most: u64,
     },
+    /// Nobody would be left who may do everything.
+    #[error("{name:?} is the last administrator")]
+    LastAdmin {
+        /// The name of the user.
+        name: String,
+    },
+    /// There is a user already.
+    #[error("the first user was made already")]
+    SetupDone,
+    /// A setup token that is not the newest.
+    #[error("the setup token is not the one that the server printed last")]
+    SetupTokenWrong,
     /// Another device has the same secret or token.
     #[error("another device has this {what} already")]
     CredentialTaken {
@@ -120,6 +132,14 @@ impl Error {
             Self::DeviceBound { .. } => Problem::new("device_bound", message, "remove the device from these integrations first"),
             Self::Stale { .. } => Problem::new("stale", message, "look at it again, then repeat the change"),
             Self::TooMany { what, .. } => Problem::new("too_many", message, format!("remove some {what} first")),
+            Self::LastAdmin { .. } => Problem::new("last_admin", message, "make somebody else administrator first"),
+            Self::SetupDone => Problem::new("setup_done", message, "log in; whoever has no password asks an administrator"),
+            Self::SetupTokenWrong => Problem::new(
+                "setup_token_wrong",
+                message,
+                "open the link that 'hubward up' printed at its last start; each start prints a new one",
+            )
+            .with_field("token"),
             Self::CredentialTaken { what } => {
                 Problem::new("credential_taken", message, "remove or rotate the device that has it").with_field(field_of(what))
             }

@@ -18,7 +18,8 @@
 //! - [`progress`], [`dead_letters`]: what the relay must not forget;
 //! - [`directory`]: devices and bindings by the page; [`observed`], [`connections`], [`milestones`]: what devices did;
 //! - [`drafts`]: wizards that were begun; [`usage`]: what hubs accepted today;
-//! - [`users`], [`tokens`], [`audit`]: people, scripts, and what they did.
+//! - [`users`], [`sessions`], [`setup`], [`tokens`]: people, their logins, the first of them, and scripts;
+//! - [`audit`], [`idempotency`]: what they did, and what they were answered.
 
 pub mod audit;
 pub mod bindings;
@@ -28,6 +29,7 @@ pub mod devices;
 pub mod directory;
 pub mod drafts;
 pub mod error;
+pub mod idempotency;
 pub mod identities;
 pub mod integrations;
 pub mod key;
@@ -37,6 +39,8 @@ pub mod observed;
 pub mod progress;
 pub mod rotate;
 pub mod seal;
+pub mod sessions;
+pub mod setup;
 pub mod store;
 pub mod tokens;
 pub mod usage;
@@ -46,7 +50,7 @@ mod password;
 mod random;
 mod row;
 
-pub use audit::AuditEntry;
+pub use audit::{Actor, AuditEntry, AuditFilter};
 pub use bindings::{Binding, BindingChange, HubSide, Keys, NewBinding, Removed};
 pub use connections::{Connection, ConnectionChange, Ended};
 pub use dead_letters::{DeadLetter, DeadLetterFilter, DeadLetterGroup, NewDeadLetter};
@@ -54,6 +58,7 @@ pub use devices::{Activity, Device, NewCredential, NewDevice, WithSecret};
 pub use directory::{BindingCount, BindingsPage, Card};
 pub use drafts::{Draft, DraftLogin};
 pub use error::{Error, OpenError};
+pub use idempotency::Remembered;
 pub use identities::{MadeIdentity, PendingDeletion};
 pub use integrations::{Edit, Integration, NewIntegration, Removal, Settings};
 pub use key::{KeySource, default_key_file};
@@ -64,10 +69,11 @@ pub use progress::{Lane, Progress, ProgressUpdate, Saved};
 pub use rotate::Rotated;
 pub use seal::SealError;
 pub use secrecy::{ExposeSecret, SecretString};
+pub use sessions::{Session, SessionLimits};
 pub use store::{KeyInfo, Registry};
 pub use tokens::ApiToken;
 pub use usage::HubUsage;
-pub use users::User;
+pub use users::{Role, User};
 
 #[cfg(test)]
 mod testing;

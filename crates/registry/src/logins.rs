@@ -119,6 +119,14 @@ impl Registry {
         self.inner.logins.read().app(&digest(secret))
     }
 
+    /// Whether the API token of this id was neither revoked nor expired.
+    #[must_use]
+    pub fn token_lasts(&self, id: &str) -> bool {
+        let now = Timestamp::now();
+        let index = self.inner.logins.read();
+        index.apps.values().any(|token| token.id == id && token.expires_at.is_none_or(|end| now < end))
+    }
+
     /// Loads all logins, at the start.
     pub(crate) async fn load_logins(&self) -> Result<(), Error> {
         self.inner.logins.stale.store(true, Ordering::SeqCst);
@@ -151,6 +159,8 @@ pub(crate) struct Logins {
     index: RwLock<Index>,
     stale: AtomicBool,
     pub(crate) passwords: Passwords,
+    /// When each API token's last use was written down.
+    uses: Mutex<HashMap<String, Timestamp>>,
     /// Of this process alone: a stolen memory image apart, what it makes of a password is of no use.
     pepper: Zeroizing<[u8; 32]>,
 }
@@ -161,6 +171,7 @@ impl Default for Logins {
             index: RwLock::default(),
             stale: AtomicBool::new(true),
             passwords: Passwords::default(),
+            uses: Mutex::default(),
             pepper: random::bytes(),
         }
     }
@@ -210,6 +221,21 @@ impl Logins {
     /// The device of kind mqtt that logs in with this user name.
     pub(crate) fn device_of_username(&self, username: &str) -> Option<DeviceId> {
         self.read().by_name(username).map(|entry| entry.id.clone())
+    }
+
+    /// Whether this use of a token is to be written down: the first, and then one a minute.
+    pub(crate) fn note_use(&self, token: &str, now: Timestamp) -> bool {
+        let mut uses = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
+        let noted = uses.get(token).is_some_and(|last| (0..60_000).contains(&(now.as_millis() - last.as_millis())));
+        if !noted {
+            uses.insert(token.to_owned(), now);
+        }
+        !noted
+    }
+
+    /// A token that is gone is used no more.
+    pub(crate) fn forget_use(&self, token: &str) {
+        self.uses.lock().unwrap_or_else(PoisonError::into_inner).remove(token);
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Index> {

@@ -15,6 +15,7 @@ const SEALED: &[(&str, &str)] = &[
     ("bindings", "primary_key"),
     ("bindings", "secondary_key"),
     ("pending_deletions", "connection_string"),
+    ("idempotency", "answer"),
     ("draft_secrets", "connection_string"),
 ];
 

@@ -13,7 +13,7 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 use sqlx::{Connection as _, Row as _};
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, MutexGuard, watch};
 
 use crate::key::{KeySource, MasterKeys};
 use crate::logins::Logins;
@@ -46,6 +46,8 @@ pub(crate) struct Inner {
     pub(crate) keys: RwLock<KeyRing>,
     pub(crate) key_file: Option<PathBuf>,
     created_key: bool,
+    /// Counts the sessions, users and tokens that were ended.
+    pub(crate) access_changes: watch::Sender<u64>,
     /// The first accepted signal was noted, now or long ago.
     pub(crate) accepted_once: AtomicBool,
     steps: Arc<AtomicU64>,
@@ -105,6 +107,7 @@ impl Registry {
             keys: RwLock::new(opened.ring),
             key_file: keys.text.is_none().then_some(keys.file),
             created_key: opened.created,
+            access_changes: watch::Sender::new(0),
             accepted_once: AtomicBool::new(false),
             steps,
         };

@@ -24,6 +24,8 @@ pub struct ApiToken {
     pub created_at: Timestamp,
     /// When it ends by itself.
     pub expires_at: Option<Timestamp>,
+    /// When it was last used, to a minute.
+    pub last_used_at: Option<Timestamp>,
 }
 
 impl Registry {
@@ -48,6 +50,7 @@ impl Registry {
             scopes: scopes.to_vec(),
             created_at: Timestamp::now(),
             expires_at,
+            last_used_at: None,
         };
         let mut writer = self.writer().await;
         let mut tx = writer.connection.begin_with("BEGIN IMMEDIATE").await?;
@@ -95,6 +98,22 @@ impl Registry {
         let change = self.inner.logins.change();
         tx.commit().await?;
         change.remove_app(&id);
+        self.inner.logins.forget_use(&id);
+        self.access_changed();
+        Ok(())
+    }
+
+    /// Notes that a token was used; written down at most once a minute.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn note_token_use(&self, id: &str) -> Result<(), Error> {
+        let now = Timestamp::now();
+        if !self.inner.logins.note_use(id, now) {
+            return Ok(());
+        }
+        let update = sqlx::query("UPDATE api_tokens SET last_used_at = $1 WHERE id = $2");
+        update.bind(now.as_millis()).bind(id).execute(&mut *self.writer().await.connection).await?;
         Ok(())
     }
 
@@ -119,6 +138,7 @@ fn read(row: &SqliteRow) -> Result<ApiToken, Error> {
         scopes: row.json("scopes")?,
         created_at: row.time("created_at")?,
         expires_at: row.optional_time("expires_at")?,
+        last_used_at: row.optional_time("last_used_at")?,
     })
 }
 
@@ -141,6 +161,21 @@ mod tests {
         registry.revoke_token("ci").await.unwrap();
         assert!(registry.verify_api_token(&made.secret).is_none());
         assert!(matches!(registry.revoke_token("ci").await, Err(Error::NotFound { .. })));
+    }
+
+    #[tokio::test]
+    async fn the_last_use_of_a_token_is_noted_and_others_hear_of_its_end() {
+        let (registry, _folder) = registry().await;
+        let made = registry.create_token("ci", &[], None).await.unwrap().value;
+        assert_eq!(made.last_used_at, None);
+        registry.note_token_use(&made.id).await.unwrap();
+        let used = registry.tokens().await.unwrap()[0].last_used_at;
+        assert!(used.is_some());
+        registry.note_token_use(&made.id).await.unwrap();
+        assert_eq!(registry.tokens().await.unwrap()[0].last_used_at, used, "not written again within the minute");
+        let changes = registry.access_changes();
+        registry.revoke_token("ci").await.unwrap();
+        assert!(changes.has_changed().unwrap());
     }
 
     #[tokio::test]

@@ -118,6 +118,9 @@ fn complete_operation(path: &str, method: &str, operation: &mut Operation) {
     add(has_body, &["413", "415"]);
     add(changes && path.starts_with("/api/v1"), &["409", "422", "503"]);
     add(method == "patch", &["412", "428"]);
+    // Where passwords are tried.
+    add(has_body && !secured, &["401", "429"]);
+    add(path.ends_with("/session/password"), &["429"]);
     if method == "patch" {
         let text = "The ETag of what is edited, or * for whatever it is now";
         operation.parameters.get_or_insert_default().push(header_parameter("If-Match", text, true).into());

@@ -63,4 +63,3 @@ pub(crate) async fn serve(headers: HeaderMap) -> Response {
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     response
 }
-

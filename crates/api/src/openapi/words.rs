@@ -68,6 +68,11 @@ word!(
     MessageId,
     text("What a hub knows a message by: the same for every repeat of it").build()
 );
+word!(
+    /// What a user may do.
+    Role,
+    one_of("What a user may do", hubward_registry::Role::ALL.iter().map(|role| role.as_str()))
+);
 model_words! {
     /// How a device speaks.
     DeviceKind: "How a device speaks to the server",

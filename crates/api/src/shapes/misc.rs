@@ -1,80 +1,13 @@
-//! Tokens, users, keys, the journal, and the server itself.
+//! Keys, the journal, and the server itself.
 
-use hubward_model::{Offset, Timestamp};
+use hubward_model::Offset;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::openapi::words;
 
-/// An API token, without its secret.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
-pub struct TokenRow {
-    /// Its id.
-    pub id: String,
-    /// Its name.
-    pub name: String,
-    /// What it may do.
-    pub scopes: Vec<String>,
-    /// When it was made.
-    #[schema(value_type = words::Timestamp)]
-    pub created_at: Timestamp,
-    /// When it ends by itself.
-    #[schema(value_type = Option<words::Timestamp>)]
-    pub expires_at: Option<Timestamp>,
-}
-
-/// A token to make.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct NewToken {
-    /// Its name.
-    pub name: String,
-    /// What it may do.
-    pub scopes: Vec<String>,
-    /// After how many seconds it ends.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expires_in: Option<u64>,
-}
-
-/// A token that was just made; the secret is shown this once.
-#[derive(Clone, Serialize, Deserialize, ToSchema)]
-pub struct TokenMade {
-    /// The token.
-    #[serde(flatten)]
-    pub row: TokenRow,
-    /// Its secret.
-    pub token: String,
-}
-
-/// A user.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct UserRow {
-    /// Their name.
-    pub name: String,
-    /// When they were added.
-    pub created_at: Timestamp,
-}
-
-/// A user to add.
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct NewUser {
-    /// Their name.
-    pub name: String,
-    /// Their password.
-    pub password: String,
-}
-
-/// A new password.
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct NewPassword {
-    /// It.
-    pub password: String,
-}
-
 /// What a rotation of the keys did.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct KeysRotated {
     /// The master key in use.
     pub master_key_id: String,
@@ -86,16 +19,27 @@ pub struct KeysRotated {
     pub resealed: u64,
 }
 
+/// The keys in use.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct KeysShow {
+    /// The master key's id.
+    pub master_key_id: String,
+    /// The file it lies in; none when it came from the environment.
+    pub key_file: Option<String>,
+}
+
 /// The journal.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct JournalInfo {
     /// Its id.
     pub id: String,
     /// This opening of it.
     pub epoch: String,
     /// The oldest record it still has.
+    #[schema(value_type = words::Offset)]
     pub oldest: Offset,
     /// The end of what is durable.
+    #[schema(value_type = words::Offset)]
     pub durable: Offset,
     /// Bytes on disk.
     pub bytes: u64,
@@ -114,7 +58,7 @@ pub struct JournalInfo {
 }
 
 /// What reading all of the journal found.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct JournalVerified {
     /// Each segment, oldest first.
     pub segments: Vec<SegmentVerified>,
@@ -125,7 +69,7 @@ pub struct JournalVerified {
 }
 
 /// What was found in one segment.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct SegmentVerified {
     /// Its file.
     pub file: String,
@@ -134,17 +78,30 @@ pub struct SegmentVerified {
     /// Bytes of them and of what is damaged.
     pub bytes: u64,
     /// First offset it may hold.
+    #[schema(value_type = words::Offset)]
     pub first: Offset,
     /// Exclusive end of its offsets.
+    #[schema(value_type = words::Offset)]
     pub end: Offset,
     /// The header cannot be read; the records can without it.
     pub header_damaged: bool,
     /// Offsets that should be here and cannot be read.
-    pub damage: Vec<serde_json::Value>,
+    pub damage: Vec<Missing>,
+}
+
+/// Offsets that cannot be read.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Missing {
+    /// The first.
+    #[schema(value_type = words::Offset)]
+    pub from: Offset,
+    /// The first that can be read again.
+    #[schema(value_type = words::Offset)]
+    pub to: Offset,
 }
 
 /// The server and its addresses.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 pub struct About {
     /// Its version.
     pub version: String,
@@ -166,10 +123,16 @@ pub struct About {
     /// This machine's addresses, for devices on the network.
     #[serde(default)]
     pub reachable_at: Vec<String>,
+    /// Passwords and tokens can be read on the way: HTTP goes to other machines without TLS.
+    #[serde(default)]
+    pub insecure_http: bool,
+    /// Hash of the API's description: its ETag.
+    #[serde(default)]
+    pub openapi: String,
 }
 
 /// How the server is.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Health {
     /// `ok` or `failing`.
     pub status: String,

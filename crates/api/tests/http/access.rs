@@ -42,7 +42,7 @@ fn routes() -> Vec<(Method, &'static str, &'static str)> {
         (put, "/api/v1/users/x/password", "admin"),
         (post.clone(), "/api/v1/keys/rotate", "admin"),
         (get.clone(), "/api/v1/journal/info", "read"),
-        (post, "/api/v1/journal/verify", "read"),
+        (post, "/api/v1/journal/verify", "operate"),
         (get, "/api/v1/about", "read"),
     ]
 }

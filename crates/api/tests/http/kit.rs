@@ -92,6 +92,7 @@ impl Rig {
             access: Access::default(),
             own_hub: None,
             about: Arc::default(),
+            running: Default::default(),
             stop: CancellationToken::new(),
         };
         change(&mut services);

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
+use hubward_api::shapes::Page;
 use hubward_model::Problem;
+use reqwest::header::IF_MATCH;
 use reqwest::{Method, RequestBuilder, Response};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
@@ -131,6 +133,19 @@ impl Client {
         self.answer(self.request(Method::GET, path).query(query)).await
     }
 
+    /// A whole list, part by part.
+    pub async fn all<T: DeserializeOwned>(&self, path: &str) -> Result<Vec<T>, Failure> {
+        let mut all = Vec::new();
+        let mut query = vec![("limit", "1000".to_owned())];
+        loop {
+            let page: Page<T> = self.get(path, &query).await?;
+            all.extend(page.items);
+            let Some(next) = page.next else { return Ok(all) };
+            query.truncate(1);
+            query.push(("cursor", next));
+        }
+    }
+
     /// POST, PATCH or PUT of a JSON body.
     pub async fn send<T: DeserializeOwned>(
         &self,
@@ -138,7 +153,12 @@ impl Client {
         path: &str,
         body: &impl Serialize,
     ) -> Result<T, Failure> {
-        self.answer(self.request(method, path).json(body)).await
+        let mut request = self.request(method.clone(), path).json(body);
+        if method == Method::PATCH {
+            // The command names what to change; it holds for whatever the rest is now.
+            request = request.header(IF_MATCH, "*");
+        }
+        self.answer(request).await
     }
 
     /// POST without a body.

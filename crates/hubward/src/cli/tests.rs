@@ -47,6 +47,8 @@ fn every_command_of_the_contract_is_understood() {
         "hubward trace n --offset 7",
         "hubward watch",
         "hubward user add n --password-file f",
+        "hubward user add n --role operator --password-file f",
+        "hubward user role n admin",
         "hubward user list",
         "hubward user remove n",
         "hubward user password n --password-file f",

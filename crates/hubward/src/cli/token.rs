@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use hubward_api::shapes::Page;
-use hubward_api::shapes::misc::{NewToken, TokenMade, TokenRow};
+use hubward_api::shapes::access::{NewToken, TokenMade, TokenRow};
+use hubward_model::Timestamp;
 use reqwest::Method;
 use serde_json::Value;
 
@@ -83,19 +83,19 @@ pub(super) async fn run(args: TokenArgs, json: bool) -> Result<(), Failure> {
             output::line(&made.token)
         }
         TokenCommand::List => {
-            let page: Page<TokenRow> = client.get("/api/v1/tokens", &[]).await?;
+            let tokens: Vec<TokenRow> = client.all("/api/v1/tokens").await?;
             if json {
-                return output::json(&page.items);
+                return output::json(&tokens);
             }
-            let rows: Vec<Vec<String>> = page
-                .items
+            let rows: Vec<Vec<String>> = tokens
                 .into_iter()
                 .map(|row| {
-                    let ends = row.expires_at.map_or_else(|| "never".to_owned(), |time| time.to_string());
-                    vec![row.name, row.id, row.scopes.join(" "), row.created_at.to_string(), ends]
+                    let or_never = |time: Option<Timestamp>| time.map_or_else(|| "never".to_owned(), |t| t.to_string());
+                    let (ends, used) = (or_never(row.expires_at), or_never(row.last_used_at));
+                    vec![row.name, row.id, row.scopes.join(" "), row.created_at.to_string(), ends, used]
                 })
                 .collect();
-            output::table(&["NAME", "ID", "SCOPES", "CREATED", "ENDS"], &rows, "There are no tokens.")
+            output::table(&["NAME", "ID", "SCOPES", "CREATED", "ENDS", "LAST USED"], &rows, "There are no tokens.")
         }
         TokenCommand::Revoke { token_name } => {
             let path = format!("/api/v1/tokens/{}", segment(&token_name));

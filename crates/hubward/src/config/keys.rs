@@ -72,6 +72,8 @@ pub const KEYS: &[Key] = &[
         "what is logged: error, warn, info, debug, trace, or a filter such as hubward_relay=debug",
     ),
     key("log_format", Shape::Text, "text", "text or json"),
+    key("console.session_idle", Shape::Duration, "8h", "a session of the console ends when it is not used for so long"),
+    key("console.session_lifetime", Shape::Duration, "7d", "a session of the console ends after this time in any case"),
     key("journal.segment", Shape::Size, "64MiB", "size of a journal segment"),
     key("journal.limit", Shape::Size, "10GiB", "how large the journal may grow"),
     key("journal.disk_share", Shape::Share, "80%", "how full the journal may make its disk"),

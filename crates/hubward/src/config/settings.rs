@@ -74,7 +74,16 @@ pub struct Settings {
     pub port_file: Option<PathBuf>,
     pub log: String,
     pub log_format: LogFormat,
+    pub console: ConsoleSettings,
     pub journal: JournalSettings,
+}
+
+/// Settings of the console.
+#[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "the table of keys documents each")]
+pub struct ConsoleSettings {
+    pub session_idle: Duration,
+    pub session_lifetime: Duration,
 }
 
 /// Settings of the journal.
@@ -132,6 +141,10 @@ impl Settings {
             port_file: get.path("port_file"),
             log: get.text("log"),
             log_format: get.parse("log_format", str::parse)?,
+            console: ConsoleSettings {
+                session_idle: get.parse("console.session_idle", units::duration)?,
+                session_lifetime: get.parse("console.session_lifetime", units::duration)?,
+            },
             journal: JournalSettings {
                 segment: get.parse("journal.segment", units::size)?,
                 limit: get.parse("journal.limit", units::size)?,

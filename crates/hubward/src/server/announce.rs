@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use hubward_local_hub::HubInfo;
 use hubward_model::Problem;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 
 use super::listen::{Sockets, local};
@@ -32,6 +33,8 @@ pub struct Addresses {
     pub local_hub: Option<HubInfo>,
     /// Whether HTTP goes out without TLS because the user said so.
     pub insecure_http: bool,
+    /// The link that makes the first user, once, while there is none. Whoever has it becomes administrator.
+    pub setup_url: Option<String>,
 }
 
 impl Addresses {
@@ -50,6 +53,7 @@ impl Addresses {
             admin_file: absolute(&settings.admin_file()),
             local_hub: None,
             insecure_http: beyond && settings.insecure_http && !settings.trust_proxy,
+            setup_url: None,
         }
     }
 
@@ -72,6 +76,12 @@ impl Addresses {
         plain.or_else(|| self.https.map(|address| format!("https://{}", reachable(address))))
     }
 
+    /// The link for the first user. The token stands in its fragment, which browsers send to nobody.
+    #[must_use]
+    pub fn setup_url_of(&self, token: &SecretString) -> Option<String> {
+        Some(format!("{}/setup#{}", self.own_url()?, token.expose_secret()))
+    }
+
     /// What the port file says.
     #[must_use]
     pub fn to_json(&self) -> Value {
@@ -86,6 +96,7 @@ impl Addresses {
         add("http", self.own_url().filter(|_| self.http.is_some()));
         add("https", self.https.map(|address| format!("https://{address}")));
         add("data", Some(self.data.display().to_string()));
+        add("setup_url", self.setup_url.clone());
         add("admin_file", Some(self.admin_file.display().to_string()));
         if let Some(hub) = &self.local_hub {
             all.insert("local_hub".to_owned(), json!(hub));
@@ -135,6 +146,9 @@ pub fn lines(addresses: &Addresses) -> Vec<String> {
     }
     if let Some(line) = reach(addresses) {
         lines.push(line);
+    }
+    if let Some(url) = &addresses.setup_url {
+        lines.push(format!("No user exists yet. This link makes the administrator, once: {url}"));
     }
     if addresses.insecure_http {
         lines.push(
@@ -200,6 +214,7 @@ mod tests {
             admin_file: "/srv/hubward-data.admin.json".into(),
             local_hub: None,
             insecure_http: true,
+            setup_url: Some("http://127.0.0.1:8080/setup#abc".into()),
         }
     }
 
@@ -213,6 +228,7 @@ mod tests {
             "/srv/hubward-data.key",
             "cannot reach 127.0.0.1: --mqtt 0.0.0.0:1883 opens it, in clear text",
             "--insecure-http",
+            "makes the administrator, once: http://127.0.0.1:8080/setup#abc",
         ] {
             assert!(text.contains(part), "{part:?} is missing in:\n{text}");
         }

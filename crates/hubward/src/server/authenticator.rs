@@ -26,7 +26,12 @@ impl RegistryAuthenticator {
         };
         match self.registry.verify_login(&attempt).await {
             Ok(Verified::Device(device)) => device_grant(&device, login.password),
-            Ok(Verified::App(token)) => app_grant(&token),
+            Ok(Verified::App(token)) => {
+                if let Err(error) = self.registry.note_token_use(&token.id).await {
+                    tracing::warn!(%error, token = token.name, "the last use of a token was not noted");
+                }
+                app_grant(&token)
+            }
             Err(LoginRefused::BadCredentials) => Err(Refusal::BadCredentials),
             Err(LoginRefused::Unavailable(error)) => {
                 tracing::error!(%error, "a login could not be checked");

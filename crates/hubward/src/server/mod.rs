@@ -30,6 +30,7 @@ use hubward_broker::{Broker, Listener};
 use hubward_iothub::connection_string::HostName;
 use hubward_iothub::endpoints::HostPolicy;
 use hubward_model::Problem;
+use hubward_registry::SessionLimits;
 use hubward_relay::Relay;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::task::JoinSet;
@@ -100,7 +101,8 @@ impl Server {
             relay: relay.handle(),
             activity,
             metrics: metrics.clone(),
-            access: Access { trust_proxy: settings.trust_proxy },
+            access: Access::new(settings.trust_proxy, addresses.insecure_http, session_limits(&settings)),
+            running: Default::default(),
             own_hub: hub.as_ref().map(RunningHub::for_the_api).transpose()?,
             about: Arc::new(about(&addresses)),
             stop: stop_rest.clone(),
@@ -117,6 +119,8 @@ impl Server {
         }
         parts.spawn(tidy_metrics(metrics, stop_rest.clone()));
 
+        let setup = storage.registry.new_setup_token().await.map_err(|error| error.problem())?;
+        addresses.setup_url = setup.and_then(|token| addresses.setup_url_of(&token));
         admin_token::write(&storage.registry, &settings.admin_file(), &addresses).await?;
         if let Some(path) = &settings.port_file {
             addresses.write_port_file(path)?;
@@ -220,6 +224,10 @@ fn host_policy(allowed: &[String], hub: Option<&RunningHub>) -> Result<HostPolic
     Ok(HostPolicy::new(hosts))
 }
 
+fn session_limits(settings: &Settings) -> SessionLimits {
+    SessionLimits { idle: settings.console.session_idle, lifetime: settings.console.session_lifetime }
+}
+
 fn about(addresses: &Addresses) -> About {
     About {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -230,6 +238,7 @@ fn about(addresses: &Addresses) -> About {
         http: addresses.url(),
         data: addresses.data.display().to_string(),
         reachable_at: announce::own_addresses().iter().map(ToString::to_string).collect(),
+        ..About::default()
     }
 }
 

@@ -195,7 +195,7 @@ async fn no_secret_lies_in_clear_in_any_file_or_any_debug_text() {
 
     let api = registry.create_token("ci", &[], None).await.unwrap();
     let person = SecretString::from("a person's password");
-    registry.add_user("ann", &person).await.unwrap();
+    registry.add_user("ann", &person, crate::Role::Admin).await.unwrap();
     keep(&api.secret);
     keep(&person);
     shown += &format!("{board:?} {api:?} {registry:?}");
