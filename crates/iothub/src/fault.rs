@@ -165,10 +165,15 @@ pub(crate) const NAMES: &[(&str, u32)] = &[
     ("GatewayTimeout", 504_101),
 ];
 
+/// Condition for an MQTT connection that the hub closed again and again while nothing was under way on it. It says
+/// nothing when it closes; this is what it does when another client connects as the same device.
+pub const CLOSED_AGAIN: &str = "mqtt:closed-again";
+
 /// What the hub said when it refused, on a link, a connection or in a disposition.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct HubRefusal {
-    /// AMQP error condition, such as `amqp:unauthorized-access`, or `cbs:401` for a refused token.
+    /// AMQP error condition, such as `amqp:unauthorized-access`; `cbs:401` for a refused token; `mqtt:connack-5` for a
+    /// refused MQTT connection; `http:429` for the status of an HTTPS request.
     pub condition: String,
     /// The hub's own words.
     pub description: String,
@@ -208,18 +213,28 @@ impl HubRefusal {
     }
 
     fn cause_of_condition(&self) -> Cause {
-        // docs: IoT Hub wire reference, errors on AMQP; AMQP 1.0, 2.8.15 to 2.8.18 and 3.5.10.
+        // docs: IoT Hub wire reference, sections 2.8, 3.7 and 4.1; AMQP 1.0, 2.8.15 to 2.8.18 and 3.5.10. A bare 404 may come
+        // from a proxy or a hub that is gone, a bare 403 means any of five things: neither says anything about the device.
         match self.condition.as_str() {
-            "amqp:unauthorized-access" | "cbs:401" | "cbs:403" | "com.microsoft:auth-failed" => Cause::Unauthorized,
+            "amqp:unauthorized-access"
+            | "cbs:401"
+            | "cbs:403"
+            | "com.microsoft:auth-failed"
+            | "mqtt:connack-4"
+            | "mqtt:connack-5"
+            | "http:401" => Cause::Unauthorized,
             "amqp:not-found" | "cbs:404" => Cause::DeviceNotFound,
             "com.microsoft:device-disabled" => Cause::DeviceDisabled,
             "amqp:resource-limit-exceeded" | "com.microsoft:quota-exceeded" => Cause::Quota,
-            "com.microsoft:device-container-throttled" | "cbs:429" => Cause::Throttled,
+            "com.microsoft:device-container-throttled" | "cbs:429" | "http:429" => Cause::Throttled,
             "com.microsoft:timeout"
             | "com.microsoft:server-busy"
             | "amqp:internal-error"
             | "amqp:link:detach-forced"
-            | "amqp:connection:forced" => Cause::Busy,
+            | "amqp:connection:forced"
+            | "mqtt:connack-3"
+            | "http:408" => Cause::Busy,
+            status if status.starts_with("http:5") => Cause::Busy,
             "com.microsoft:iot-hub-not-found-error" | "com.microsoft:iot-hub-suspended" => Cause::HubGone,
             "com.microsoft:argument-error"
             | "com.microsoft:argument-out-of-range"
@@ -228,9 +243,12 @@ impl HubRefusal {
             | "amqp:invalid-field"
             | "amqp:not-implemented"
             | "amqp:not-allowed"
-            | "cbs:400" => Cause::Malformed,
-            "amqp:link:message-size-exceeded" => Cause::TooLarge,
-            "amqp:link:stolen" | "amqp:resource-locked" => Cause::Stolen,
+            | "cbs:400"
+            | "mqtt:connack-1"
+            | "mqtt:connack-2"
+            | "http:400" => Cause::Malformed,
+            "amqp:link:message-size-exceeded" | "http:413" => Cause::TooLarge,
+            "amqp:link:stolen" | "amqp:resource-locked" | CLOSED_AGAIN => Cause::Stolen,
             "com.microsoft:device-already-exists" => Cause::AlreadyExists,
             "com.microsoft:precondition-failed" | "amqp:precondition-failed" => Cause::Precondition,
             _ => Cause::Other,
@@ -286,6 +304,15 @@ mod tests {
             ("com.microsoft:argument-error", Fault::Message, Advice::GiveUp),
             ("amqp:link:stolen", Fault::Device, Advice::Retry),
             ("something:new", Fault::Hub, Advice::Retry),
+            ("mqtt:connack-3", Fault::Hub, Advice::Retry),
+            ("mqtt:connack-5", Fault::Credentials, Advice::CheckIdentity),
+            (CLOSED_AGAIN, Fault::Device, Advice::Retry),
+            ("http:400", Fault::Message, Advice::GiveUp),
+            ("http:401", Fault::Credentials, Advice::CheckIdentity),
+            ("http:404", Fault::Hub, Advice::Retry),
+            ("http:413", Fault::Message, Advice::GiveUp),
+            ("http:429", Fault::Hub, Advice::Wait),
+            ("http:503", Fault::Hub, Advice::Retry),
         ] {
             let refusal = HubRefusal::new(condition, "");
             assert_eq!((refusal.fault(), refusal.advice()), (fault, advice), "{condition}");

@@ -13,7 +13,10 @@
 //! - [`registry`]: the identity registry over HTTPS;
 //! - [`login`]: the check of a connection string before anything is stored;
 //! - [`message`]: a device-to-cloud message and its size;
-//! - [`amqp`]: messages of many devices over one connection;
+//! - [`link`]: what all ways up share: target, identity, errors;
+//! - [`amqp`]: messages of many devices over one connection, also in a WebSocket;
+//! - [`mqtt`]: a connection for each device, also in a WebSocket;
+//! - [`https`]: a request for each message or batch;
 //! - [`reader`]: what arrived, read from the Event Hubs-compatible endpoint.
 
 pub mod amqp;
@@ -21,8 +24,11 @@ pub mod clock;
 pub mod connection_string;
 pub mod endpoints;
 pub mod fault;
+pub mod https;
+pub mod link;
 pub mod login;
 pub mod message;
+pub mod mqtt;
 pub mod reader;
 pub mod registry;
 pub mod rules;

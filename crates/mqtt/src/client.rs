@@ -49,6 +49,8 @@ pub struct ConnectOptions {
     pub will: Option<Will>,
     /// How many unacknowledged messages we send; the server's receive maximum if that is less.
     pub window: u16,
+    /// How many bytes are read at a time: a buffer of this size is kept while the client waits for the server.
+    pub read_at_once: usize,
 }
 
 impl ConnectOptions {
@@ -66,6 +68,7 @@ impl ConnectOptions {
             receive_maximum: None,
             will: None,
             window: DEFAULT_WINDOW,
+            read_at_once: framed::READ,
         }
     }
 
@@ -177,7 +180,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Client<S> {
     /// The server refuses, or the stream fails.
     pub async fn connect(stream: S, options: ConnectOptions) -> Result<(Self, ConnAck), ClientError> {
         let window = options.window.max(1);
-        let mut framed = Framed::new(stream, Box::new(CoreCodec::client(options.version, MAX_PACKET)));
+        let codec = Box::new(CoreCodec::client(options.version, MAX_PACKET));
+        let mut framed = Framed::new(stream, codec).reading(options.read_at_once);
         framed.send(&Packet::Connect(Box::new(options.packet()))).await?;
         let connack = match framed.receive().await? {
             Some(Packet::ConnAck(connack)) if connack.reason.is_error() => {
@@ -339,6 +343,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Client<S> {
     pub async fn disconnect(mut self) -> Result<(), ClientError> {
         self.framed.send(&Packet::Disconnect(Disconnect::new(Reason::SUCCESS))).await?;
         self.framed.shutdown().await
+    }
+
+    /// Says goodbye and waits until the server has closed the connection as well: from then on it knows that this client
+    /// is gone. May wait for ever; give it a limit.
+    ///
+    /// # Errors
+    /// The stream fails.
+    pub async fn leave(mut self) -> Result<(), ClientError> {
+        self.framed.send(&Packet::Disconnect(Disconnect::new(Reason::SUCCESS))).await?;
+        self.framed.shutdown().await?;
+        // Whatever is still on its way to us is for nobody.
+        while self.framed.receive().await?.is_some() {}
+        Ok(())
     }
 
     /// The stream, without a goodbye.

@@ -11,7 +11,8 @@ use tokio::time::timeout;
 use super::core::{Attached, Lost};
 use super::driver::{self, Driver};
 use super::encode::{self, Payload};
-use super::{AttachError, Closed, DetachError, Identity, OpenError, SendError, Stream, Target, transport};
+use super::{AttachError, Closed, DetachError, Identity, OpenError, SendError, Target};
+use crate::link::{self, Stream, Subprotocol};
 use crate::message::D2cMessage;
 
 /// A connection to a hub, shared by many devices. Clones are the same connection; it closes when the last handle and
@@ -46,17 +47,13 @@ pub(super) enum Command {
 }
 
 impl Connection {
-    /// How many identities a connection may carry over its whole life. The hub allows 999 tokens; Microsoft's .NET SDK
-    /// stays at this number.
-    pub const MAX_IDENTITIES: usize = 995;
-
     /// Opens a connection and makes it ready for devices. Nothing happens on it unless the driver runs.
     ///
     /// # Errors
     /// The hub cannot be reached, is not trusted, refuses or is silent.
     pub async fn open(target: &Target) -> Result<(Self, Driver), OpenError> {
         let opening = async {
-            let stream = transport::tls(&target.address, &target.host_name, &target.tls).await?;
+            let stream = link::open(target, Subprotocol::Amqp).await?;
             Self::open_on(stream, target).await
         };
         timeout(target.timeouts.open, opening)

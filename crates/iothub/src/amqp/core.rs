@@ -241,7 +241,7 @@ impl Core {
             }
             return;
         }
-        let limit = super::Connection::MAX_IDENTITIES;
+        let limit = self.target.max_identities();
         if !self.used.contains(&identity.device_id) {
             if self.used.len() >= limit {
                 let _ = reply.send(Err(AttachError::TooManyIdentities(limit)));

@@ -175,17 +175,19 @@ async fn run(mut stream: Box<dyn Stream>, mut state: State, mut orders: mpsc::Un
         }
         let next = state.amqp.tick(Instant::now().into_std()).map(Instant::from_std);
         tokio::select! {
+            // An order given before something is sent counts for it.
+            biased;
             () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => continue,
+            order = orders.recv() => match order {
+                Some(order) => state.on_order(order),
+                None => return,
+            },
             read = stream.read_buf(&mut input) => {
                 if !matches!(read, Ok(n) if n > 0) {
                     return;
                 }
                 state.amqp.receive(&mut input).expect("our client keeps to the protocol");
             }
-            order = orders.recv() => match order {
-                Some(order) => state.on_order(order),
-                None => return,
-            },
         }
         while let Some(event) = state.amqp.next_event() {
             state.on_event(event);

@@ -1,6 +1,6 @@
 //! Device-to-cloud messages of many devices over one AMQP connection.
 //!
-//! A [`Connection`] carries up to [`Connection::MAX_IDENTITIES`] devices: for each a SAS token of its own key, put on the
+//! A [`Connection`] carries up to [`Target::max_identities`] devices: for each a SAS token of its own key, put on the
 //! node `$cbs`, and a link to its own address. Tokens of all devices travel without waiting for one another; a device's
 //! link is asked for as soon as its token is accepted, and its token is renewed on the open connection before it ends.
 //!
@@ -14,21 +14,17 @@ mod connection;
 mod core;
 mod driver;
 mod encode;
-mod error;
 mod node;
 mod refusal;
-mod target;
-mod transport;
 mod wire;
 
+pub use crate::link::{AttachError, Carrier, Closed, DetachError, Identity, OpenError, SendError, Target, Timeouts};
 pub use connection::{Connection, Sender};
 pub use driver::Driver;
-pub use error::{AttachError, Closed, DetachError, OpenError, SendError};
-pub use target::{Identity, Target, Timeouts};
 
+pub(crate) use crate::link::{Stream, plain, tls};
 pub(crate) use node::{Answer, Node};
 pub(crate) use refusal::refusal;
-pub(crate) use transport::{Stream, plain, tls};
 pub(crate) use wire::{Manner, Wire};
 
 #[cfg(test)]

@@ -1,5 +1,3 @@
-use std::fmt;
-
 use hubward_amqp::performative::Error;
 use hubward_amqp::types::Value;
 
@@ -18,20 +16,6 @@ pub(crate) fn refusal(error: Option<&Error>) -> HubRefusal {
 fn tracking_in(description: &str) -> Option<String> {
     let json: serde_json::Value = serde_json::from_str(description).ok()?;
     json.get("trackingId")?.as_str().map(str::to_owned)
-}
-
-/// A refusal for a sentence.
-pub(super) struct Shown<'a>(pub(super) Option<&'a HubRefusal>);
-
-impl fmt::Display for Shown<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            None => f.write_str("no reason given"),
-            Some(refusal) if refusal.condition.is_empty() => f.write_str(&refusal.description),
-            Some(refusal) if refusal.description.is_empty() => f.write_str(&refusal.condition),
-            Some(refusal) => write!(f, "{} ({})", refusal.description, refusal.condition),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -6,21 +6,21 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::header::HeaderValue;
+use reqwest::header::{HeaderName, HeaderValue};
 use reqwest::{Method, redirect};
 use rustls::CertificateError;
 
-use super::{RegistryError, Settings};
+use super::{Refused, RegistryError};
 use crate::connection_string::HostName;
-use crate::endpoints::Endpoints;
 
 /// Largest answer that is read: a page of 1,000 devices has about 1 MiB.
 const MAX_ANSWER: usize = 16 << 20;
 
 /// The way to one hub's HTTPS endpoint.
 #[derive(Debug)]
-pub(super) struct Http {
+pub(crate) struct Http {
     client: reqwest::Client,
     /// `https://host[:port]`
     base: String,
@@ -31,7 +31,7 @@ pub(super) struct Http {
 }
 
 /// What came back, whatever the status.
-pub(super) struct Answer {
+pub(crate) struct Answer {
     pub(super) status: u16,
     pub(super) body: Vec<u8>,
     pub(super) error_code: Option<String>,
@@ -41,23 +41,26 @@ pub(super) struct Answer {
 }
 
 /// One request.
-pub(super) struct Request<'a> {
-    pub(super) method: Method,
+pub(crate) struct Request<'a> {
+    pub(crate) method: Method,
     /// Path and query, already encoded.
-    pub(super) path: String,
-    pub(super) headers: Vec<(&'static str, String)>,
-    pub(super) authorization: &'a str,
-    pub(super) body: Option<Vec<u8>>,
+    pub(crate) path: String,
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    pub(crate) authorization: &'a str,
+    pub(crate) body: Option<Bytes>,
 }
 
 impl Http {
-    pub(super) fn new(
+    /// A way to `hub` at `address`. Time-outs: for name, TCP and TLS together, and for a whole request with its answer;
+    /// `idle` connections are kept open.
+    pub(crate) fn open(
         hub: &HostName,
-        endpoints: &Endpoints,
+        (host, port): &(String, u16),
         tls: &rustls::ClientConfig,
-        settings: &Settings,
+        (connect_timeout, request_timeout): (Duration, Duration),
+        idle: usize,
     ) -> Result<Self, RegistryError> {
-        let (host, port) = endpoints.https(hub);
+        let (host, port) = (host.clone(), *port);
         // The URL names the hub, so that its certificate is checked and the Host header reads so; the resolver says where it
         // is. An address as HostName is never resolved, there the URL itself must lead to the endpoint.
         let named = if hub.host().parse::<IpAddr>().is_ok() { &host } else { hub.host() };
@@ -68,17 +71,16 @@ impl Http {
             .https_only(true)
             .redirect(redirect::Policy::none())
             .dns_resolver(Arc::new(Fixed { host: host.clone() }))
-            .connect_timeout(settings.connect_timeout)
-            .pool_max_idle_per_host(8)
+            .connect_timeout(connect_timeout)
+            .pool_max_idle_per_host(idle)
             .user_agent(concat!("hubward-iothub/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| RegistryError::Request { reason: error.to_string() })?;
         let host = HostName::new(&host, Some(port)).map_or(host, |host| host.to_string());
-        let (connect_timeout, request_timeout) = (settings.connect_timeout, settings.request_timeout);
         Ok(Self { client, base: format!("https://{url}"), host, connect_timeout, request_timeout })
     }
 
-    pub(super) fn host(&self) -> &str {
+    pub(crate) fn host(&self) -> &str {
         &self.host
     }
 
@@ -86,6 +88,29 @@ impl Http {
     pub(super) async fn send(&self, request: Request<'_>) -> Result<Answer, RegistryError> {
         let silent = || RegistryError::Silent { host: self.host.clone(), after: self.request_timeout };
         tokio::time::timeout(self.request_timeout, self.exchange(request)).await.map_err(|_| silent())?
+    }
+
+    /// The same, and demands success.
+    pub(crate) async fn send_checked(&self, request: Request<'_>) -> Result<Answer, RegistryError> {
+        self.check(self.send(request).await?)
+    }
+
+    /// Takes an answer of success alone.
+    pub(super) fn check(&self, answer: Answer) -> Result<Answer, RegistryError> {
+        if (200..300).contains(&answer.status) { Ok(answer) } else { Err(self.refused(&answer)) }
+    }
+
+    /// What an answer says that is no success.
+    pub(super) fn refused(&self, answer: &Answer) -> RegistryError {
+        if (300..400).contains(&answer.status) {
+            return self.nonsense(answer, "a redirection");
+        }
+        let header = answer.error_code.as_deref();
+        Refused::read(answer.status, header, &answer.body, answer.retry_after, answer.server_time).into()
+    }
+
+    pub(super) fn nonsense(&self, answer: &Answer, reason: &str) -> RegistryError {
+        RegistryError::Nonsense { host: self.host.clone(), status: answer.status, reason: reason.to_owned() }
     }
 
     async fn exchange(&self, request: Request<'_>) -> Result<Answer, RegistryError> {
@@ -100,7 +125,7 @@ impl Http {
             builder = builder.header(name, value);
         }
         if let Some(body) = body {
-            builder = builder.header("Content-Type", "application/json; charset=utf-8").body(body);
+            builder = builder.body(body);
         }
         let mut response = builder.send().await.map_err(|error| self.failed(&error))?;
         let header = |name: &str| {

@@ -3,7 +3,7 @@
 //! Every call is one request. Nothing is retried here: a [`RegistryError`] says whose fault it is, and whether to try again.
 
 mod error;
-mod http;
+pub(crate) mod http;
 mod wire;
 
 use std::fmt;
@@ -13,6 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Method;
+use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use serde::de::DeserializeOwned;
 
 use crate::clock::Clock;
@@ -34,6 +35,8 @@ pub const MAX_LIST: usize = 1000;
 
 /// In a path segment all but letters, digits and `- _ . ~` is escaped.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+/// So many connections are kept open while nothing is asked.
+const IDLE: usize = 8;
 const NO_OFFSET: i64 = i64::MIN;
 
 /// A client of one hub's identity registry, with the key of one policy. Cheap to clone; all clones share connections.
@@ -208,7 +211,9 @@ impl RegistryClient {
         tls: &rustls::ClientConfig,
         settings: &Settings,
     ) -> Result<Self, RegistryError> {
-        let http = Http::new(&service.host_name, endpoints, tls, settings)?;
+        let hub = &service.host_name;
+        let timeouts = (settings.connect_timeout, settings.request_timeout);
+        let http = Http::open(hub, &endpoints.https(hub), tls, timeouts, IDLE)?;
         let tokens = TokenSource::policy(
             service.host_name.host(),
             &service.policy,
@@ -236,7 +241,7 @@ impl RegistryClient {
     /// See [`RegistryError`]; [`Cause::Precondition`] when its etag is another one.
     pub async fn update(&self, device: &Device, if_match: IfMatch<'_>) -> Result<Device, RegistryError> {
         let body = self.encode(&WireDevice::updated(device))?;
-        let headers = [("If-Match", if_match.header())];
+        let headers = [("if-match", if_match.header())];
         let answer = self.ask(Method::PUT, &device_path(&device.id), &headers, Some(body)).await?;
         Ok(self.decode::<WireDevice>(&answer)?.into_device())
     }
@@ -258,7 +263,7 @@ impl RegistryClient {
     /// # Errors
     /// See [`RegistryError`]; [`Cause::Precondition`] when its etag is another one.
     pub async fn delete(&self, id: &str, if_match: IfMatch<'_>) -> Result<Deleted, RegistryError> {
-        match self.ask(Method::DELETE, &device_path(id), &[("If-Match", if_match.header())], None).await {
+        match self.ask(Method::DELETE, &device_path(id), &[("if-match", if_match.header())], None).await {
             Ok(_) => Ok(Deleted::Done),
             Err(error) if error.cause() == Some(Cause::DeviceNotFound) => Ok(Deleted::AlreadyGone),
             Err(error) => Err(error),
@@ -297,10 +302,10 @@ impl RegistryClient {
             200 | 400 => serde_json::from_slice::<BulkAnswer>(&answer.body).ok(),
             _ => None,
         };
-        let Some(parsed) = parsed else { return Err(self.refused_or_nonsense(&answer)) };
+        let Some(parsed) = parsed else { return Err(self.inner.http.refused(&answer)) };
         let errors: Vec<BulkError> = parsed.errors.unwrap_or_default().into_iter().map(bulk_error).collect();
         if !parsed.is_successful && errors.is_empty() {
-            return Err(self.nonsense(&answer, "a bulk call that failed without saying what failed"));
+            return Err(self.inner.http.nonsense(&answer, "a bulk call that failed without saying what failed"));
         }
         Ok(errors)
     }
@@ -352,8 +357,7 @@ impl RegistryClient {
         headers: &[(&'static str, String)],
         body: Option<Vec<u8>>,
     ) -> Result<Answer, RegistryError> {
-        let answer = self.exchange(method, path, headers, body).await?;
-        if (200..300).contains(&answer.status) { Ok(answer) } else { Err(self.refused_or_nonsense(&answer)) }
+        self.inner.http.check(self.exchange(method, path, headers, body).await?)
     }
 
     async fn exchange(
@@ -366,7 +370,13 @@ impl RegistryClient {
         let separator = if path.contains('?') { '&' } else { '?' };
         let path = format!("{path}{separator}api-version={API_VERSION}");
         let token = self.inner.tokens.token();
-        let request = Request { method, path, headers: headers.to_vec(), authorization: token.expose(), body };
+        let request = Request {
+            method,
+            path,
+            headers: header_values(headers, body.is_some())?,
+            authorization: token.expose(),
+            body: body.map(Into::into),
+        };
         let answer = self.inner.http.send(request).await?;
         if let Some(server) = answer.server_time {
             self.inner.ahead.store(seconds_ahead(server, self.inner.clock.now()), Ordering::Relaxed);
@@ -381,22 +391,24 @@ impl RegistryClient {
     fn decode<T: DeserializeOwned>(&self, answer: &Answer) -> Result<T, RegistryError> {
         // serde's own text may quote the answer, which may hold keys: only the kind of error is told.
         serde_json::from_slice(&answer.body).map_err(|error| {
-            self.nonsense(answer, &format!("{:?} error at column {} of its JSON", error.classify(), error.column()))
+            self.inner
+                .http
+                .nonsense(answer, &format!("{:?} error at column {} of its JSON", error.classify(), error.column()))
         })
     }
+}
 
-    fn refused_or_nonsense(&self, answer: &Answer) -> RegistryError {
-        if (300..400).contains(&answer.status) {
-            return self.nonsense(answer, "a redirection");
-        }
-        let header = answer.error_code.as_deref();
-        Refused::read(answer.status, header, &answer.body, answer.retry_after, answer.server_time).into()
-    }
-
-    fn nonsense(&self, answer: &Answer, reason: &str) -> RegistryError {
-        let host = self.inner.http.host().to_owned();
-        RegistryError::Nonsense { host, status: answer.status, reason: reason.to_owned() }
-    }
+/// Headers of ours, and what the body is if there is one.
+fn header_values(
+    headers: &[(&'static str, String)],
+    json: bool,
+) -> Result<Vec<(HeaderName, HeaderValue)>, RegistryError> {
+    let json = json.then(|| (CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8")));
+    let value = |(name, value): &(&'static str, String)| match HeaderValue::from_str(value) {
+        Ok(value) => Ok((HeaderName::from_static(name), value)),
+        Err(_) => Err(RegistryError::Request { reason: format!("{name} cannot stand in a header") }),
+    };
+    json.into_iter().map(Ok).chain(headers.iter().map(value)).collect()
 }
 
 fn device_path(id: &str) -> String {

@@ -8,8 +8,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use super::ClientError;
 use crate::protocol::{Codec, Decoded, Packet};
 
-/// How much is read at once.
-const READ: usize = 16 * 1024;
+/// How much is read at once, unless told otherwise.
+pub(super) const READ: usize = 16 * 1024;
 
 /// One packet after the other over a byte stream; nothing is checked but the format, so tests can break the rules.
 pub struct Framed<S> {
@@ -17,6 +17,7 @@ pub struct Framed<S> {
     codec: Box<dyn Codec>,
     input: BytesMut,
     output: BytesMut,
+    read_at_once: usize,
 }
 
 impl<S> fmt::Debug for Framed<S> {
@@ -29,7 +30,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Framed<S> {
     /// Packets of `codec` over `stream`.
     #[must_use]
     pub fn new(stream: S, codec: Box<dyn Codec>) -> Self {
-        Self { stream, codec, input: BytesMut::new(), output: BytesMut::new() }
+        Self { stream, codec, input: BytesMut::new(), output: BytesMut::new(), read_at_once: READ }
+    }
+
+    /// The same, reading at most about so many bytes at a time.
+    #[must_use]
+    pub fn reading(mut self, at_once: usize) -> Self {
+        self.read_at_once = at_once.max(1);
+        self
     }
 
     /// Queues a packet.
@@ -84,7 +92,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Framed<S> {
                 self.input.advance(used);
                 return Ok(Some(packet));
             }
-            self.input.reserve(READ);
+            self.input.reserve(self.read_at_once);
             if self.stream.read_buf(&mut self.input).await? == 0 {
                 return Ok(None);
             }

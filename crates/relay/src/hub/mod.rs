@@ -3,7 +3,10 @@
 mod budget;
 #[cfg(test)]
 pub(crate) mod fake;
+mod gate;
 mod governor;
+mod https;
+mod mqtt;
 mod pool;
 mod presence;
 mod sessions;
@@ -17,7 +20,7 @@ pub(crate) use governor::{Governor, Turn};
 pub(crate) use pool::Task;
 pub(crate) use presence::Presence;
 pub(crate) use sessions::Sessions;
-pub(crate) use uplink::{Identity, Link, NoLink, NotTaken, Uplink};
+pub(crate) use uplink::{Failure, Identity, Link, NoLink, NotTaken, Uplink};
 
 use crate::options::Timing;
 

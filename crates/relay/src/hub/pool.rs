@@ -1,4 +1,4 @@
-//! The AMQP connections to one hub, each shared by up to 995 identities.
+//! The AMQP connections to one hub, each shared by up to 995 identities, in a WebSocket by up to 495.
 //!
 //! A connection counts the identities it ever carried: a hub keeps a token for each until the connection ends. So links
 //! come and go on a connection until its count is used up; the next identity gets a new connection, and the old one is
@@ -148,11 +148,8 @@ impl Pool {
         // The same identity costs nothing where it has been before.
         let known = state.connections.iter().find_map(|slot| slot.lease(|u| u.identities.contains(hub_device_id)));
         let roomy = || {
-            let limit = if state.connections.len() < COMFORTABLE_CONNECTIONS {
-                COMFORTABLE
-            } else {
-                Connection::MAX_IDENTITIES
-            };
+            let most = self.shared.target.max_identities();
+            let limit = if state.connections.len() < COMFORTABLE_CONNECTIONS { COMFORTABLE.min(most) } else { most };
             // The emptiest, so that the work spreads.
             let open = state.connections.iter().filter(|slot| !slot.uses().closing);
             let emptiest = open.min_by_key(|slot| slot.uses().identities.len())?;
@@ -290,8 +287,7 @@ impl Drop for Lease {
 
 impl PooledPlace {
     pub(super) async fn link(self, who: &Identity) -> Result<PooledLink, NoLink> {
-        let identity = amqp::Identity { device_id: Arc::clone(&who.hub_device_id), key: who.key.clone() };
-        match self.connection.attach(&identity).await {
+        match self.connection.attach(&who.at_the_hub()).await {
             Ok(sender) => Ok(PooledLink { sender, lease: self.lease }),
             Err(amqp::AttachError::Refused(refusal)) => Err(NoLink::Refused(refusal)),
             Err(error) => Err(NoLink::Lost(error.to_string())),
@@ -334,11 +330,22 @@ mod tests {
     use super::*;
 
     fn pool() -> (Pool, mpsc::UnboundedReceiver<Task>) {
+        pool_to(target())
+    }
+
+    fn pool_to(target: Target) -> (Pool, mpsc::UnboundedReceiver<Task>) {
         let (tx, rx) = mpsc::unbounded_channel();
-        let tls = Arc::new(hubward_iothub::tls::client_config(None).unwrap());
-        let target = Target::new("hub.azure-devices.net", ("127.0.0.1".to_owned(), 1), tls);
         let backoff = Backoff::new(Duration::from_millis(10), Duration::from_secs(1));
         (Pool::new(target, Arc::new(Presence::new()), backoff, tx).0, rx)
+    }
+
+    fn target() -> Target {
+        let tls = Arc::new(hubward_iothub::tls::client_config(None).unwrap());
+        Target::new("hub.azure-devices.net", ("127.0.0.1".to_owned(), 1), tls)
+    }
+
+    fn counts(pool: &Pool) -> Vec<usize> {
+        pool.shared.lock().connections.iter().map(|slot| slot.uses().identities.len()).collect()
     }
 
     fn leases(pool: &Pool, ids: std::ops::Range<usize>) -> Vec<Lease> {
@@ -349,16 +356,20 @@ mod tests {
     fn no_connection_carries_more_identities_over_its_life_than_a_hub_allows() {
         let (pool, _tasks) = pool();
         let all = leases(&pool, 0..3000);
-        let counts = |pool: &Pool| -> Vec<usize> {
-            pool.shared.lock().connections.iter().map(|slot| slot.uses().identities.len()).collect()
-        };
         assert_eq!(counts(&pool), [750, 750, 750, 750]);
         // An identity that comes back costs nothing; others that leave make no room.
         drop(all.into_iter().take(900).collect::<Vec<_>>());
         let _back = leases(&pool, 2000..2001);
-        assert!(counts(&pool).iter().all(|count| *count <= Connection::MAX_IDENTITIES));
+        assert!(counts(&pool).iter().all(|count| *count <= 995));
         let _more = leases(&pool, 5000..9000);
-        assert!(counts(&pool).iter().all(|count| *count <= Connection::MAX_IDENTITIES), "{:?}", counts(&pool));
+        assert!(counts(&pool).iter().all(|count| *count <= 995), "{:?}", counts(&pool));
+    }
+
+    #[test]
+    fn a_connection_in_a_web_socket_carries_half_as_many() {
+        let (pool, _tasks) = pool_to(target().in_web_socket());
+        let _all = leases(&pool, 0..3000);
+        assert!(counts(&pool).iter().all(|count| *count <= 495), "{:?}", counts(&pool));
     }
 
     #[test]

@@ -37,6 +37,12 @@ impl Presence {
         state.last_error = Some(why.into());
     }
 
+    /// The hub answered, though no connection came of it.
+    pub(crate) fn answered(&self) {
+        self.lock().since = None;
+        self.away.store(false, Ordering::Release);
+    }
+
     /// A try to open a connection failed.
     pub(crate) fn failed(&self, why: &str) {
         let mut state = self.lock();

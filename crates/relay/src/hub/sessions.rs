@@ -3,16 +3,22 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use hubward_iothub::amqp::Target;
+use hubward_iothub::clock::Clock;
 use hubward_iothub::connection_string::{ConnectionStringError, HostName, HostNameError};
 use hubward_iothub::endpoints::{AZURE_SUFFIXES, Endpoints, EndpointsError};
+use hubward_iothub::https::Client;
+use hubward_iothub::link::{OpenError, Target};
 use hubward_iothub::tls::{self, CaError};
+use hubward_model::Transport;
 use hubward_registry::Integration;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::error;
 
+use super::gate::Gate;
+use super::https::Requests;
+use super::mqtt::Direct;
 use super::pool::{Pool, PoolEnd, Task};
 use super::{Hub, Presence, Session, Uplink};
 use crate::backoff::Backoff;
@@ -41,6 +47,7 @@ struct Known {
 /// What makes two integrations reach a hub in the same way.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Way {
+    transport: Transport,
     host: String,
     endpoint: Option<String>,
     ca: Option<String>,
@@ -59,6 +66,8 @@ pub(crate) enum TargetError {
     NotNamed(HostName),
     #[error("the CA certificate: {0}")]
     Ca(#[from] CaError),
+    #[error("{0}")]
+    Client(#[from] OpenError),
 }
 
 impl Sessions {
@@ -87,6 +96,7 @@ impl Sessions {
         }
         let settings = &integration.settings;
         let way = Way {
+            transport: settings.transport,
             host: integration.host_name.clone(),
             endpoint: settings.hub_endpoint.clone(),
             ca: settings.hub_ca.clone(),
@@ -97,25 +107,55 @@ impl Sessions {
         if let Some(session) = known.sessions.get(&way).and_then(Weak::upgrade) {
             return Ok(session);
         }
-        let (target, host) = self.target(&way)?;
+        let reach = self.reach(&way)?;
+        let host = reach.name.clone();
+        let presence = Arc::new(Presence::new());
+        let (tx, rx) = mpsc::unbounded_channel();
+        let (uplink, end) = self.uplink(way.transport, &reach, &presence, tx)?;
         let hub = known
             .hubs
             .get(&host)
             .and_then(Weak::upgrade)
             .unwrap_or_else(|| Arc::new(Hub::new(host.clone(), self.options.budget_bytes, &self.options.timing)));
         known.hubs.insert(host, Arc::downgrade(&hub));
-        let presence = Arc::new(Presence::new());
-        let (tx, rx) = mpsc::unbounded_channel();
-        let open = self.options.timing.open;
-        let (pool, end) = Pool::new(target, Arc::clone(&presence), Backoff::new(open.0, open.1), tx);
         // Nobody receives any more only when the relay stops: then the session has nothing to do either.
         drop(self.tasks.send(Box::pin(run(rx, end))));
-        let session = Arc::new(Session { hub, presence, uplink: Uplink::Amqp(pool) });
+        let session = Arc::new(Session { hub, presence, uplink });
         known.sessions.insert(way, Arc::downgrade(&session));
         Ok(session)
     }
 
-    fn target(&self, way: &Way) -> Result<(Target, String), TargetError> {
+    /// The way up by `transport`, without a connection yet; `tasks` get those of its connections.
+    fn uplink(
+        &self,
+        transport: Transport,
+        reach: &Reach,
+        presence: &Arc<Presence>,
+        tasks: mpsc::UnboundedSender<Task>,
+    ) -> Result<(Uplink, Option<PoolEnd>), TargetError> {
+        let presence = Arc::clone(presence);
+        let open = self.options.timing.open;
+        let backoff = Backoff::new(open.0, open.1);
+        let pool = |target, presence, backoff| {
+            let (pool, end) = Pool::new(target, presence, backoff, tasks.clone());
+            (Uplink::Amqp(pool), Some(end))
+        };
+        let https = || reach.target(reach.endpoints.https(&reach.host));
+        let gate = |presence, backoff| Gate::new(reach.name.clone(), presence, backoff);
+        let direct = |target, gate| (Uplink::Mqtt(Direct::new(target, https(), gate, tasks.clone())), None);
+        Ok(match transport {
+            Transport::Amqp => pool(reach.target(reach.endpoints.amqps(&reach.host)), presence, backoff),
+            Transport::AmqpWs => pool(https().in_web_socket(), presence, backoff),
+            Transport::Mqtt => direct(reach.target(reach.endpoints.mqtts(&reach.host)), gate(presence, backoff)),
+            Transport::MqttWs => direct(https().in_web_socket(), gate(presence, backoff)),
+            Transport::Https => {
+                let client = Client::new(&https())?;
+                (Uplink::Https(Requests::new(client, gate(presence, backoff))), None)
+            }
+        })
+    }
+
+    fn reach(&self, way: &Way) -> Result<Reach, TargetError> {
         let host: HostName = way.host.parse().map_err(|source| TargetError::Host { host: way.host.clone(), source })?;
         let endpoints: Endpoints = way.endpoint.as_deref().unwrap_or_default().parse()?;
         let hosts = &self.options.hosts;
@@ -129,15 +169,30 @@ impl Sessions {
         }
         hosts.check_endpoints(&endpoints)?;
         let tls = Arc::new(tls::client_config(way.ca.as_deref())?);
-        let name = host.host().to_owned();
-        let mut target = Target::new(name.clone(), endpoints.amqps(&host), tls);
-        target.clock = self.options.clock.clone();
-        Ok((target, name))
+        Ok(Reach { name: host.host().to_owned(), host, endpoints, tls, clock: self.options.clock.clone() })
+    }
+}
+
+/// What leads to a hub, by every transport.
+struct Reach {
+    /// The hub's name without port.
+    name: String,
+    host: HostName,
+    endpoints: Endpoints,
+    tls: Arc<rustls::ClientConfig>,
+    clock: Clock,
+}
+
+impl Reach {
+    fn target(&self, address: (String, u16)) -> Target {
+        let mut target = Target::new(self.name.clone(), address, Arc::clone(&self.tls));
+        target.clock = self.clock.clone();
+        target
     }
 }
 
 /// Owns the tasks of one session's connections; ends when the session is no longer used.
-async fn run(mut tasks: mpsc::UnboundedReceiver<Task>, end: PoolEnd) {
+async fn run(mut tasks: mpsc::UnboundedReceiver<Task>, end: Option<PoolEnd>) {
     let mut running = JoinSet::new();
     loop {
         tokio::select! {
@@ -152,7 +207,9 @@ async fn run(mut tasks: mpsc::UnboundedReceiver<Task>, end: PoolEnd) {
             }
         }
     }
-    end.end();
+    if let Some(end) = end {
+        end.end();
+    }
     let all = async { while running.join_next().await.is_some() {} };
     if timeout(END, all).await.is_err() {
         running.shutdown().await;

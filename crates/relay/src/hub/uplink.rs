@@ -1,4 +1,4 @@
-//! The ways up to a hub. One so far; the others (AMQP in a WebSocket, MQTT, HTTPS) become variants here.
+//! The ways up to a hub, alike for a lane whatever the transport.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,8 +6,11 @@ use std::time::Duration;
 
 use hubward_iothub::connection_string::SharedAccessKey;
 use hubward_iothub::fault::HubRefusal;
+use hubward_iothub::link;
 use hubward_iothub::message::D2cMessage;
 
+use super::https::{Requests, RequestsLink, RequestsPlace};
+use super::mqtt::{Direct, DirectLink, DirectPlace};
 use super::pool::{Pool, PooledLink, PooledPlace};
 
 /// Who sends: the identity of one device at the hub.
@@ -15,6 +18,13 @@ use super::pool::{Pool, PooledLink, PooledPlace};
 pub(crate) struct Identity {
     pub(crate) hub_device_id: Arc<str>,
     pub(crate) key: SharedAccessKey,
+}
+
+impl Identity {
+    /// The same for the library.
+    pub(super) fn at_the_hub(&self) -> link::Identity {
+        link::Identity { device_id: Arc::clone(&self.hub_device_id), key: self.key.clone() }
+    }
 }
 
 impl fmt::Debug for Identity {
@@ -26,8 +36,12 @@ impl fmt::Debug for Identity {
 /// A way up to one hub.
 #[derive(Debug)]
 pub(crate) enum Uplink {
-    /// Many devices on few AMQP connections.
+    /// Many devices on few AMQP connections, over TLS or in WebSockets.
     Amqp(Pool),
+    /// An MQTT connection for each device, over TLS or in a WebSocket.
+    Mqtt(Direct),
+    /// HTTPS requests.
+    Https(Requests),
     /// A hub in memory.
     #[cfg(test)]
     Fake(Arc<super::fake::FakeHub>),
@@ -57,11 +71,30 @@ pub(crate) enum NotTaken {
     TooLarge(String),
 }
 
-/// A place for one more link on a connection that is open.
+/// What became of a transfer that was not taken in full.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// So many of its messages, from the first on, were taken all the same.
+    pub(crate) accepted: usize,
+    /// Why the next was not.
+    pub(crate) why: NotTaken,
+}
+
+impl From<NotTaken> for Failure {
+    fn from(why: NotTaken) -> Self {
+        Self { accepted: 0, why }
+    }
+}
+
+/// A place for one more link: on a connection that is open, or the right to open one.
 #[derive(Debug)]
 pub(crate) enum Place {
     /// On a pooled connection.
     Amqp(PooledPlace),
+    /// A connection of its own.
+    Mqtt(DirectPlace),
+    /// Needs none.
+    Https(RequestsPlace),
     /// In a hub in memory.
     #[cfg(test)]
     Fake(super::fake::FakePlace),
@@ -72,6 +105,10 @@ pub(crate) enum Place {
 pub(crate) enum Link {
     /// On a pooled connection.
     Amqp(PooledLink),
+    /// A connection of its own; boxed, so that the others need not be as large.
+    Mqtt(Box<DirectLink>),
+    /// Requests.
+    Https(Box<RequestsLink>),
     /// Into a hub in memory.
     #[cfg(test)]
     Fake(super::fake::FakeLink),
@@ -82,6 +119,8 @@ impl Uplink {
     pub(crate) async fn place(&self, who: &Identity) -> Place {
         match self {
             Self::Amqp(pool) => Place::Amqp(pool.place(&who.hub_device_id).await),
+            Self::Mqtt(direct) => Place::Mqtt(Box::pin(direct.place()).await),
+            Self::Https(requests) => Place::Https(Box::pin(requests.place()).await),
             #[cfg(test)]
             Self::Fake(hub) => Place::Fake(hub.place().await),
         }
@@ -91,6 +130,8 @@ impl Uplink {
     pub(crate) fn connections(&self) -> usize {
         match self {
             Self::Amqp(pool) => pool.connections(),
+            Self::Mqtt(direct) => direct.connections(),
+            Self::Https(requests) => requests.connections(),
             #[cfg(test)]
             Self::Fake(_) => 1,
         }
@@ -100,6 +141,8 @@ impl Uplink {
     pub(crate) fn accepted(&self) {
         match self {
             Self::Amqp(pool) => pool.accepted(),
+            Self::Mqtt(direct) => direct.gate().accepted(),
+            Self::Https(requests) => requests.gate().accepted(),
             #[cfg(test)]
             Self::Fake(_) => {}
         }
@@ -109,6 +152,8 @@ impl Uplink {
     pub(crate) fn retry_now(&self) {
         match self {
             Self::Amqp(pool) => pool.retry_now(),
+            Self::Mqtt(direct) => direct.gate().retry_now(),
+            Self::Https(requests) => requests.gate().retry_now(),
             #[cfg(test)]
             Self::Fake(_) => {}
         }
@@ -120,6 +165,8 @@ impl Place {
     pub(crate) async fn link(self, who: &Identity) -> Result<Link, NoLink> {
         match self {
             Self::Amqp(place) => place.link(who).await.map(Link::Amqp),
+            Self::Mqtt(place) => Box::pin(place.link(who.at_the_hub())).await.map(|link| Link::Mqtt(Box::new(link))),
+            Self::Https(place) => Box::pin(place.link(&who.at_the_hub())).await.map(|link| Link::Https(Box::new(link))),
             #[cfg(test)]
             Self::Fake(place) => place.link(who).await.map(Link::Fake),
         }
@@ -128,11 +175,13 @@ impl Place {
 
 impl Link {
     /// Sends `batch` as one transfer; the answer is the hub's word.
-    pub(crate) async fn send(&self, batch: &[D2cMessage]) -> Result<(), NotTaken> {
+    pub(crate) async fn send(&self, batch: &[D2cMessage]) -> Result<(), Failure> {
         match self {
-            Self::Amqp(link) => link.send(batch).await,
+            Self::Amqp(link) => Ok(link.send(batch).await?),
+            Self::Mqtt(link) => Box::pin(link.send(batch)).await,
+            Self::Https(link) => Box::pin(link.send(batch)).await,
             #[cfg(test)]
-            Self::Fake(link) => link.send(batch).await,
+            Self::Fake(link) => Ok(link.send(batch).await?),
         }
     }
 
@@ -140,6 +189,8 @@ impl Link {
     pub(crate) async fn lost(&self) -> NotTaken {
         match self {
             Self::Amqp(link) => link.lost().await,
+            Self::Mqtt(link) => Box::pin(link.lost()).await,
+            Self::Https(link) => Box::pin(link.lost()).await,
             #[cfg(test)]
             Self::Fake(link) => link.lost().await,
         }
@@ -149,6 +200,9 @@ impl Link {
     pub(crate) async fn close(self, within: Duration) {
         match self {
             Self::Amqp(link) => link.close(within).await,
+            Self::Mqtt(link) => Box::pin(link.close(within)).await,
+            // Nothing is open.
+            Self::Https(_) => {}
             #[cfg(test)]
             Self::Fake(link) => link.close(within).await,
         }

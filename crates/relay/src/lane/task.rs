@@ -14,7 +14,7 @@ use super::{Again, Lane, Look, Work};
 use crate::backoff::Backoff;
 use crate::deliveries::DeliveryState;
 use crate::finding::Finding;
-use crate::hub::{Link, NoLink, NotTaken, Turn};
+use crate::hub::{Failure, Link, NoLink, NotTaken, Turn};
 use crate::message;
 use crate::shared::Terms;
 
@@ -129,13 +129,15 @@ impl Task {
         let Some(link) = &self.link else { return };
         let sent = link.send(batch).await;
         drop(turn);
-        let Err(not_taken) = sent else {
+        let accepted = sent.as_ref().map_or_else(|failure| failure.accepted, |()| batch.len());
+        if accepted > 0 {
             self.accepted(terms);
-            self.lane.shared.meters.delivered.increment(batch.len() as u64);
-            self.lane.settle(batch.len(), Ok(()));
-            return;
-        };
-        match not_taken {
+            self.lane.shared.meters.delivered.increment(accepted as u64);
+            self.lane.settle(accepted, Ok(()));
+        }
+        let Err(Failure { why, .. }) = sent else { return };
+        let batch = &batch[accepted.min(batch.len())..];
+        match why {
             NotTaken::TooLarge(words) => {
                 let refusal = HubRefusal::new("amqp:link:message-size-exceeded", words);
                 self.refused(terms, Finding::Message, &refusal, Some(batch.len())).await;
@@ -291,7 +293,7 @@ impl Task {
                 // If this fails it stays on show, and may be sent once more: a repeat with the same message-id.
                 lane.shared.ledger.remove_dead_letter(&again.id).await.map_err(|error| error.to_string())
             }
-            Err(not_taken) => Err(self.not_taken_again(terms, &again, not_taken).await),
+            Err(Failure { why, .. }) => Err(self.not_taken_again(terms, &again, why).await),
         };
         // Who no longer waits needs no word.
         drop(again.word.send(word));

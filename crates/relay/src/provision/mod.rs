@@ -96,7 +96,7 @@ impl Default for Options {
         let s = Duration::from_secs;
         Self {
             hosts: HostPolicy::default(),
-            transports: vec![Transport::Amqp],
+            transports: Transport::ALL.to_vec(),
             client: registry::Settings::default(),
             drain: s(30),
             answer_within: s(20),

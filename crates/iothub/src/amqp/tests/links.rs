@@ -49,7 +49,7 @@ async fn a_device_gets_its_next_link_only_when_the_old_one_is_gone() {
 #[tokio::test]
 async fn a_connection_carries_995_identities_in_its_life_and_no_more() {
     let (hub, connection, _driver) = connect(Script::default(), &target()).await;
-    let identities: Vec<_> = (0..Connection::MAX_IDENTITIES).map(|n| device(&format!("d{n}"))).collect();
+    let identities: Vec<_> = (0..target().max_identities()).map(|n| device(&format!("d{n}"))).collect();
     let attached = futures_util::future::join_all(identities.iter().map(|identity| connection.attach(identity)));
     let mut senders: Vec<_> = soon(attached).await.into_iter().map(|sender| sender.expect("attached")).collect();
     assert_eq!(connection.identities_used(), 995);

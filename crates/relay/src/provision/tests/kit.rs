@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use hubward_iothub::endpoints::HostPolicy;
-use hubward_model::{BindingState, DeviceId, DeviceKind, IntegrationId, Offset};
+use hubward_model::{BindingState, DeviceId, DeviceKind, IntegrationId, Offset, Transport};
 use hubward_registry::{Binding, KeySource, NewDevice, Registry, SecretString};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -72,6 +72,7 @@ impl Kit {
             pauses: (ms(5), ms(20)),
             away_within: ms(60),
             answer_within: PATIENCE,
+            transports: vec![Transport::Amqp, Transport::Mqtt],
             ..Options::default()
         };
         let lanes = Arc::new(Lanes::default());

@@ -1,4 +1,4 @@
-//! TCP and TLS to a hub.
+//! The byte streams to a hub: TCP, TLS, and a WebSocket inside TLS.
 
 use std::sync::Arc;
 
@@ -8,12 +8,22 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::OpenError;
+use super::websocket::{self, Subprotocol};
+use super::{Carrier, OpenError, Target};
 
 /// A way to move bytes both ways.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// Opens what carries the protocol to `target`.
+pub(crate) async fn open(target: &Target, subprotocol: Subprotocol) -> Result<Box<dyn Stream>, OpenError> {
+    let stream = tls(&target.address, &target.host_name, &target.tls).await?;
+    match target.carrier {
+        Carrier::Tls => Ok(stream),
+        Carrier::WebSocket => websocket::open(stream, &target.host_name, target.address.1, subprotocol).await,
+    }
+}
 
 /// Opens TLS to `address`; the certificate must be `host_name`'s. The name of `address` is looked up each time.
 pub(crate) async fn tls(

@@ -15,6 +15,8 @@ pub struct Target {
     pub host_name: String,
     /// Where it is reached.
     pub address: (String, u16),
+    /// What carries the protocol there.
+    pub carrier: Carrier,
     /// How its certificate is checked.
     pub tls: Arc<ClientConfig>,
     /// How long to wait for what.
@@ -32,26 +34,54 @@ impl Target {
         Self {
             host_name: host_name.into(),
             address,
+            carrier: Carrier::Tls,
             tls,
             timeouts: Timeouts::default(),
             lifetime: Lifetime::default(),
             clock: Clock::system(),
         }
     }
+
+    /// How many identities one AMQP connection may carry over its whole life: the hub allows 999 tokens, Microsoft's .NET
+    /// SDK stays at 995; in a WebSocket half as many.
+    #[must_use]
+    pub fn max_identities(&self) -> usize {
+        match self.carrier {
+            Carrier::Tls => 995,
+            Carrier::WebSocket => 495,
+        }
+    }
+
+    /// The same in a WebSocket, for networks that let only HTTPS out; `address` is then the hub's HTTPS endpoint.
+    #[must_use]
+    pub fn in_web_socket(mut self) -> Self {
+        self.carrier = Carrier::WebSocket;
+        self
+    }
+}
+
+/// What carries AMQP or MQTT to the hub.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Carrier {
+    /// TLS alone (ports 5671 and 8883).
+    Tls,
+    /// A WebSocket inside TLS (port 443).
+    WebSocket,
 }
 
 /// How long to wait for the hub.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// For name, TCP, TLS, the AMQP open and the links to `$cbs`, all together.
+    /// For name, TCP, TLS, WebSocket, and the AMQP open with the links to `$cbs` or the MQTT CONNECT, all together.
     pub open: Duration,
     /// For a device's token and link, from the moment its token is sent.
     pub attach: Duration,
-    /// For the hub's word on a message, credit included.
+    /// For the hub's word on a message, credit included; of HTTPS for one request.
     pub disposition: Duration,
     /// For the confirmation that a link or the connection is closed.
     pub close: Duration,
-    /// The pause between frames that we promise to notice; the hub gets twice that before it is given up.
+    /// AMQP: the pause between frames that we promise to notice; the hub gets twice that before it is given up. MQTT: how
+    /// long the answer to a PING may take.
     pub idle: Duration,
 }
 

@@ -1,4 +1,5 @@
-use super::refusal::Shown;
+use std::fmt;
+
 use crate::fault::HubRefusal;
 
 /// Why a connection could not be opened.
@@ -25,6 +26,14 @@ pub enum OpenError {
         /// Why.
         reason: String,
     },
+    /// The host takes TLS but no WebSocket to an IoT Hub.
+    #[error("no WebSocket to {host}: {reason}")]
+    WebSocket {
+        /// The host asked.
+        host: String,
+        /// What it answered.
+        reason: String,
+    },
     /// The hub did not answer in time.
     #[error("the hub was silent for {0} s while the connection was opened")]
     Silent(u64),
@@ -48,7 +57,7 @@ pub enum Closed {
     /// The hub sent nothing for too long.
     #[error("the hub was silent for longer than agreed")]
     Silent,
-    /// One of the two does not keep to AMQP.
+    /// One of the two does not keep to the protocol.
     #[error("protocol error: {0}")]
     Protocol(String),
     /// The driver was dropped.
@@ -59,6 +68,9 @@ pub enum Closed {
 /// Why a device got no link.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AttachError {
+    /// There is no connection to be had.
+    #[error(transparent)]
+    NotOpened(#[from] OpenError),
     /// The hub refused its token or its link.
     #[error("the hub refused the device: {}", Shown(Some(.0)))]
     Refused(HubRefusal),
@@ -103,6 +115,22 @@ pub enum SendError {
     },
 }
 
+/// Why not all messages of a call were accepted, and how many were.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{error}")]
+pub struct NotSent {
+    /// So many, from the first on, were accepted all the same. Always 0 over AMQP, where a batch is accepted as a whole.
+    pub accepted: usize,
+    /// Why the next was not.
+    pub error: SendError,
+}
+
+impl From<SendError> for NotSent {
+    fn from(error: SendError) -> Self {
+        Self { accepted: 0, error }
+    }
+}
+
 /// Why a link was not closed in order.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DetachError {
@@ -112,4 +140,18 @@ pub enum DetachError {
     /// The connection ended, and the link with it.
     #[error(transparent)]
     ConnectionLost(#[from] Closed),
+}
+
+/// A refusal for a sentence.
+struct Shown<'a>(Option<&'a HubRefusal>);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            None => f.write_str("no reason given"),
+            Some(refusal) if refusal.condition.is_empty() => f.write_str(&refusal.description),
+            Some(refusal) if refusal.description.is_empty() => f.write_str(&refusal.condition),
+            Some(refusal) => write!(f, "{} ({})", refusal.description, refusal.condition),
+        }
+    }
 }
