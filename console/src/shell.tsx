@@ -42,13 +42,10 @@ export function Shell({ children }: { children: ReactNode }) {
         <SchemeButton />
         <UserMenu />
       </header>
-      {/* One row holds menu and page, so that the page scrolls beside the menu. */}
-      <div className={open ? 'side open' : 'side'}>
-        <nav aria-label="Main">
-          <ul>{places.map((place) => <PlaceLink key={place.href} place={place} path={path} count={place.href === '/dead-letters' ? overview.data?.dead_letters : undefined} />)}</ul>
-        </nav>
+      <nav className={open ? 'side open' : 'side'} aria-label="Main">
+        <ul>{places.map((place) => <PlaceLink key={place.href} place={place} path={path} count={place.href === '/dead-letters' ? overview.data?.dead_letters : undefined} />)}</ul>
         <div className="foot">Times in {zone}</div>
-      </div>
+      </nav>
       <main className="main" id="main" tabIndex={-1}>{children}</main>
     </div>
   )

@@ -27,7 +27,7 @@ export function bindingState(state: string, cause?: string | null): Shown {
     case 'held': return { tone: 'amber', word: cause ? `Held: ${cause}` : 'Held' }
     case 'disabled': return { tone: 'amber', word: 'Held: disabled in Azure' }
     case 'missing': return { tone: 'red', word: 'Identity missing' }
-    case 'conflict': return { tone: 'red', word: 'Identity exists already' }
+    case 'conflict': return { tone: 'red', word: 'Conflict' }
     case 'removing': return { tone: 'blue', word: 'Removing' }
     default: return { tone: 'grey', word: state }
   }

@@ -25,7 +25,7 @@ export default function Live() {
     <Page title="Live" sub="Signals of all devices, as they come">
       <div className="row" role="search">
         <TextInput aria-label="Text" placeholder="Text in topic or payload" leftSection={<IconSearch size={16} aria-hidden />} value={words} onChange={(e) => setWords(e.currentTarget.value)} onBlur={() => setSearch(used(filters), { replace: true })} style={{ flex: '1 1 200px', maxWidth: 320 }} />
-        <TextInput aria-label="Topic filter" placeholder="Topic filter, devices/+/signals/#" value={topic} onChange={(e) => setTopic(e.currentTarget.value)} onBlur={() => setSearch(used(filters), { replace: true })} className="mono" style={{ flex: '1 1 200px', maxWidth: 320 }} />
+        <TextInput aria-label="Topic filter" placeholder="Topic filter, devices/+/signals/#" value={topic} onChange={(e) => setTopic(e.currentTarget.value)} onBlur={() => setSearch(used(filters), { replace: true })} classNames={{ input: 'mono' }} style={{ flex: '1 1 200px', maxWidth: 320 }} />
       </div>
       {/* Another filter is another feed. */}
       <Rows key={key} filters={used(filters)} />

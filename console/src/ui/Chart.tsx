@@ -40,7 +40,7 @@ export default function Chart({ label, lines, data, kind = 'line', height = 200 
       cursor: { y: false, points: { size: 7 } },
       scales: { x: { time: true } },
       axes: [
-        { ...axis, values: (_, splits) => timeWords(splits), space: 80 },
+        { ...axis, values: (_, splits) => timeWords(splits), space: 80, size: 30 },
         { ...axis, size: 64, values: (_, splits) => splits.map((v) => `${shownValue(v)}${lines[0]?.unit && lines.length === 1 ? ` ${lines[0].unit}` : ''}`) },
       ],
       series: [{}, ...lines.map((_, index) => ({

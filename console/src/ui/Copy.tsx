@@ -33,7 +33,7 @@ export function CopyButton({ text, label }: { text: string; label: string }) {
 export function CopyBlock({ text, label }: { text: string; label: string }) {
   return (
     <div className="code">
-      <pre tabIndex={0} aria-label={label}>{text}</pre>
+      <pre tabIndex={0} role="region" aria-label={label}>{text}</pre>
       <CopyButton text={text} label={label} />
     </div>
   )

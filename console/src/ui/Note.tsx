@@ -32,8 +32,10 @@ export function ProblemNote({ error, title }: { error: unknown; title?: string }
 }
 
 /** The server's words begin small and end without a dot; on a page they are sentences. */
-export function sentence(words: string): string {
-  if (!words) return ''
+export function sentence(told: string): string {
+  if (!told) return ''
+  // A bare code, such as too_large, is words with the wrong blanks.
+  const words = /^[a-z]+(_[a-z]+)+$/.test(told) ? told.replaceAll('_', ' ') : told
   const first = /^(HostName|SharedAccess|DeviceId|https?:|hubward )/.test(words) ? words : words[0]!.toUpperCase() + words.slice(1)
   return /[.!?:)"'`]$/.test(first) ? first : `${first}.`
 }

@@ -9,22 +9,23 @@ export function Page({ title, crumbs, sub, actions, form, children }: { title: s
   useEffect(() => { document.title = `${title} · Hubward` }, [title])
   return (
     <div className={form ? 'page form' : 'page'}>
-      <header className="head" role="presentation">
+      <div className="head">
         <div className="grow" style={{ minWidth: 220 }}>
           {crumbs && <nav className="crumbs" aria-label="Breadcrumb">{crumbs}</nav>}
           <h1 ref={heading} tabIndex={-1}>{title}</h1>
           {sub && <div className="sub">{sub}</div>}
         </div>
         {actions && <div className="row">{actions}</div>}
-      </header>
+      </div>
       {children}
     </div>
   )
 }
 
-export function Card({ title, side, children, label }: { title?: ReactNode; side?: ReactNode; children: ReactNode; label?: string }) {
+/** A group with a heading; the heading is enough to find it, one landmark more for each would be noise. */
+export function Card({ title, side, children }: { title?: ReactNode; side?: ReactNode; children: ReactNode }) {
   return (
-    <section className="card" aria-label={label ?? (typeof title === 'string' ? title : undefined)}>
+    <section className="card">
       {side ? <div className="row-wide">{title && <h2>{title}</h2>}<div className="row">{side}</div></div> : title && <h2>{title}</h2>}
       {children}
     </section>

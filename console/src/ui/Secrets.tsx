@@ -9,7 +9,7 @@ export function Secrets({ made }: { made: Credentials }) {
     : [['Device id', made.id], ['User name', made.username ?? made.id], ['Password', made.password ?? '']]
   return (
     <div className="stack">
-      <dl className="facts">
+      <dl className="facts secrets">
         {lines.map(([name, text]) => (
           <div key={name} style={{ display: 'contents' }}>
             <dt>{name}</dt>

@@ -67,7 +67,7 @@ export function Body({ base64 }: { base64: string }) {
   return (
     <>
       {words !== undefined && words !== '' && <CopyBlock text={words.length > 4096 ? `${words.slice(0, 4096)}…` : words} label="body as text" />}
-      <CopyBlock text={body.length === 0 ? '(empty)' : dump(body)} label="body as hex" />
+      <div className="code hex"><pre tabIndex={0} role="region" aria-label="body as hex">{body.length === 0 ? '(empty)' : dump(body)}</pre></div>
     </>
   )
 }

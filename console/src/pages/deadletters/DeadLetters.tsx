@@ -110,9 +110,9 @@ function toggled(set: Set<string>, id: string): Set<string> {
 
 function Group({ group, chosen, busy, onShow, onRetry, onDiscard }: { group: DeadLetterGroup; chosen: boolean; busy: boolean; onShow: () => void; onRetry: () => void; onDiscard: () => void }) {
   return (
-    <section className="card row-wide" aria-label={`${group.reason} in ${group.integration}`}>
+    <section className="card row-wide">
       <div className="grow" style={{ minWidth: 240 }}>
-        <strong>{plural(group.count, 'signal')}: {sentence(group.reason)}</strong>
+        <strong>{sentence(group.reason)}</strong> <span className="dim">{plural(group.count, 'signal')}</span>
         <div className="dim">{group.integration}, the last <Ago at={group.latest_at} />. {sentence(group.remedy)}</div>
       </div>
       <div className="row">

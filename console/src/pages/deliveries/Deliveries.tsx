@@ -55,7 +55,7 @@ export default function Deliveries() {
       </div>
       <ProblemNote error={list.error} />
       {list.isPending ? <Waiting /> : list.data && (
-        <Card label="Signals">
+        <Card>
           {rows.length === 0 && !list.hasNextPage
             ? <Empty action={filtered && <Button variant="default" onClick={() => { setDevice(''); setSearch({}) }}>Clear filters</Button>}>{filtered ? 'Nothing matches. Widen the time or clear filters.' : 'No signal came yet.'}</Empty>
             : <SignalTable label="Signals and their deliveries" withDevice withDate signals={rows} onChoose={(one) => go(`/deliveries/${one.device_id}/${one.offset}`)} />}

@@ -1,5 +1,6 @@
 import { Button, SegmentedControl } from '@mantine/core'
 import { useQuery } from '@tanstack/react-query'
+import { useThrottledValue } from '@mantine/hooks'
 import { lazy, Suspense, useMemo, useState } from 'react'
 import { calls } from '../../api/calls'
 import type { Device, Signal } from '../../api/types'
@@ -27,8 +28,10 @@ export function DeviceLive({ device }: { device: Device }) {
   const series = useQuery({ queryKey: ['series', device.id], queryFn: () => calls.series(device.id) })
   const names = useMemo(() => new Map((series.data?.items ?? []).filter((one) => one.name).map((one) => [one.key, one.name!])), [series.data])
   const units = useMemo(() => new Map((series.data?.items ?? []).map((one) => [one.key, one.unit])), [series.data])
-  const shown = chosen === undefined ? signals.at(-1) : signals.find((one) => one.offset === chosen)
-  const offset = chosen ?? shown?.offset
+  // Without a choice the trace follows the newest, but no faster than it can be read.
+  const newest = useThrottledValue(signals.at(-1)?.offset, 2_000)
+  const shown = signals.find((one) => one.offset === (chosen ?? newest))
+  const offset = chosen ?? newest
 
   if (signals.length === 0) return <Silent device={device} open={open} />
   return (

@@ -80,7 +80,7 @@ function Names({ device }: { device: Device }) {
     <Card title="Name and topics">
       <form className="stack" onSubmit={(e) => { e.preventDefault(); save.mutate() }}>
         <TextInput label="Name" description="Identities that exist in hubs keep theirs." value={name} onChange={(e) => setName(e.currentTarget.value)} error={problem?.field === 'name' ? sentence(problem.message) : undefined} />
-        {device.kind === 'mqtt' && <Textarea label="Topics of its own" description={<>One a line. Empty: <code>devices/{device.id}/signals/#</code>.</>} value={topics} onChange={(e) => setTopics(e.currentTarget.value)} error={problem?.field === 'topics' ? sentence(problem.message) : undefined} autosize minRows={2} className="mono" />}
+        {device.kind === 'mqtt' && <Textarea label="Topics of its own" description={<>One a line. Empty: <code>devices/{device.id}/signals/#</code>.</>} value={topics} onChange={(e) => setTopics(e.currentTarget.value)} error={problem?.field === 'topics' ? sentence(problem.message) : undefined} autosize minRows={2} classNames={{ input: 'mono' }} />}
         {problem && problem.field !== 'name' && problem.field !== 'topics' && <ProblemNote error={save.error} />}
         <div><RoleButton role="operator" disabled={!changed} why="Nothing is changed" loading={save.isPending} onClick={() => save.mutate()}>Save</RoleButton></div>
       </form>

@@ -38,7 +38,7 @@ export default function ImportDevices() {
       <Card title="1. The file">
         <div className="stack">
           <p className="dim">A line for each device, with a heading. <code>name</code> is enough; <code>kind</code>, <code>token</code>, <code>username</code>, <code>password</code> and <code>topics</code> are understood too. Tokens of Pycom boards stay as they are.</p>
-          <Textarea label="CSV" className="mono" value={csv} onChange={(e) => change(e.currentTarget.value)} placeholder={EXAMPLE} autosize minRows={5} maxRows={14} spellCheck={false} />
+          <Textarea label="CSV" classNames={{ input: 'mono' }} value={csv} onChange={(e) => change(e.currentTarget.value)} placeholder={EXAMPLE} autosize minRows={5} maxRows={14} spellCheck={false} />
           <div className="row">
             <FileButton accept=".csv,text/csv,text/plain" onChange={(file) => void file?.text().then(change)}>
               {(props) => <Button {...props} variant="default" leftSection={<IconUpload size={16} aria-hidden />}>Choose a file</Button>}
@@ -73,7 +73,7 @@ const outcomes = { ok: ['green', 'New'], added: ['green', 'Added'], exists: ['gr
 function Lines({ lines }: { lines: ImportLine[] }) {
   const worst = [...lines].sort((a, b) => Number(b.outcome === 'refused') - Number(a.outcome === 'refused'))
   return (
-    <div className="table-scroll">
+    <div className="table-scroll" tabIndex={0} role="region" aria-label="Lines">
       <table className="plain">
         <thead><tr><th className="num">Line</th><th>Name</th><th>Result</th><th>Why</th></tr></thead>
         <tbody>

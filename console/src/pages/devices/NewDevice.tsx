@@ -73,7 +73,7 @@ function Form({ onMade }: { onMade: (made: Credentials) => void }) {
         </div>
       </Radio.Group>
       <TextInput label="Name" description="Unique, up to 64 characters, none of / + # $. It can be changed later." value={name} onChange={(e) => setName(e.currentTarget.value)} error={missing || blame('name')} autoFocus />
-      {choice === 'pycom-token' && <TextInput label="Token" description="From the board's pybytes_config.json, key device_id." value={token} onChange={(e) => setToken(e.currentTarget.value)} error={blame('token')} autoComplete="off" className="mono" />}
+      {choice === 'pycom-token' && <TextInput label="Token" description="From the board's pybytes_config.json, key device_id." value={token} onChange={(e) => setToken(e.currentTarget.value)} error={blame('token')} autoComplete="off" classNames={{ input: 'mono' }} />}
       {more ? (
         <Textarea label="Topics it publishes on" description="Only if it cannot publish on devices/ID/signals/…: its own topics or filters, one a line." value={topics} onChange={(e) => setTopics(e.currentTarget.value)} error={blame('topics')} autosize minRows={2} />
       ) : choice === 'mqtt' && <div><button type="button" className="link-button" onClick={() => setMore(true)}>It publishes on fixed topics of its own</button></div>}

@@ -22,7 +22,7 @@ export default function Hubs() {
     <Page title="Hubs" sub="The IoT hubs that your integrations send to">
       <ProblemNote error={list.error} />
       {list.data && (list.data.items.length === 0 ? <div className="card"><Empty>No hub yet. It comes with the first <Link href="/integrations/new">integration</Link>.</Empty></div> : (
-        <Card label="Hubs">
+        <Card>
           <div className="table-scroll" tabIndex={0} role="region" aria-label="Hubs">
             <table className="plain">
               <thead><tr><th>Hub</th><th>State</th><th>Integrations</th><th className="num">Connections</th><th className="num">Links</th><th className="num">Messages today</th></tr></thead>

@@ -12,11 +12,17 @@ export function Figures({ it }: { it: Integration }) {
     <div className="tiles">
       <Tile label="Delivered" value={count(it.delivered)} />
       <Tile label="Rate, last minute" value={rate(it.rate_per_s)} />
-      <Tile label="Delay, half / 99 % under" value={it.delay_ms ? `${duration(it.delay_ms.p50)} / ${duration(it.delay_ms.p99)}` : '–'} />
+      <Tile label="Delay p50 / p99" value={it.delay_ms ? both(it.delay_ms.p50, it.delay_ms.p99) : '–'} />
       <Tile label="Waiting on disk" value={count(it.waiting)} note={it.oldest_waiting_at && <>oldest <Ago at={it.oldest_waiting_at} /></>} />
       <Tile label="Dead letters" value={count(it.dead_letters)} note={it.dead_letters > 0 && <Link href={`/dead-letters?integration=${encodeURIComponent(it.name)}`}>Look</Link>} />
     </div>
   )
+}
+
+/** "84 / 310 ms": one unit where it is the same. */
+function both(half: number, most: number): string {
+  const [a, b] = [duration(half), duration(most)]
+  return a.endsWith(' ms') && b.endsWith(' ms') ? `${a.slice(0, -3)} / ${b}` : `${a} / ${b}`
 }
 
 /** The fields of the original summary, and the rest. */

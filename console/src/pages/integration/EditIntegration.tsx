@@ -78,7 +78,7 @@ function Form({ it, bound }: { it: Integration; bound: Bound[] }) {
   return (
     <Page form title={`Edit ${it.name}`} crumbs={<><Link href="/integrations">Integrations</Link> / <Link href={`/integrations/${it.id}`}>{it.name}</Link> / Edit</>}>
       <form className="stack" onSubmit={submit} noValidate>
-        <Card label="Name and message"><MessageFields plan={plan} change={(part) => setPlan({ ...plan, ...part })} blame={blame} names={[]} /></Card>
+        <Card><MessageFields plan={plan} change={(part) => setPlan({ ...plan, ...part })} blame={blame} names={[]} /></Card>
         <Card title="Devices">
           <DevicePicker all={all} chosen={chosen} onChange={(part) => { if (part.all !== undefined) setAll(part.all); if (part.chosen) setChosen(part.chosen) }} />
           {(joining.length > 0 || leaving.length > 0) && (
@@ -93,7 +93,7 @@ function Form({ it, bound }: { it: Integration; bound: Bound[] }) {
         <Card title="Connection string">
           <div className="stack">
             <Textarea label="New connection string" description={<>Only when its key was regenerated, and of the same hub: <code>{it.host_name}</code>. Empty: the old one stays. Signals go on meanwhile with the devices&apos; own keys.</>}
-              value={string} onChange={(e) => setString(e.currentTarget.value)} error={parsed && !parsed.ok ? parsed.mistake.message : blame('connection_string')} autosize minRows={2} className="mono" autoComplete="off" spellCheck={false} />
+              value={string} onChange={(e) => setString(e.currentTarget.value)} error={parsed && !parsed.ok ? parsed.mistake.message : blame('connection_string')} autosize minRows={2} classNames={{ input: 'mono' }} autoComplete="off" spellCheck={false} />
             {parsed?.ok && <Note tone="green">{parsed.is.host}, policy {parsed.is.policy}, key of {parsed.is.keyLength} characters.</Note>}
             {parsed && !parsed.ok && <Note tone="red" title="What to do">{parsed.mistake.remedy}</Note>}
           </div>

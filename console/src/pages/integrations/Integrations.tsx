@@ -31,7 +31,7 @@ export default function Integrations() {
       {list.data && (list.data.items.length === 0
         ? <div className="card"><Empty action={operator ? add : undefined}>Signals stay on this server until {operator ? 'you add' : 'an operator adds'} a destination.</Empty></div>
         : (
-          <Card label="Integrations">
+          <Card>
             <div className="table-scroll" tabIndex={0} role="region" aria-label="Integrations">
               <table className="plain">
                 <thead><tr><th>Name</th><th>Service</th><th>Hub</th><th>State</th><th className="num">Devices</th><th className="num">Rate</th><th className="num">Waiting</th><th>Last error</th></tr></thead>

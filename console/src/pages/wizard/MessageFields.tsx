@@ -18,7 +18,7 @@ export function MessageFields({ plan, change, blame, names }: Props) {
   return (
     <div className="stack">
       <TextInput label="Name" description="Shown in this console only." value={plan.name} onChange={(e) => change({ name: e.currentTarget.value })} error={blame('name')} autoComplete="off" />
-      <TextInput label="Messages topic" description={<>Each message carries it as property <code>topic</code>, so a hub route can ask <code>topic = &apos;Temp&apos;</code>. Placeholders: {'{name} {id} {signal} {mqtt_topic}'}</>} value={plan.topic} onChange={(e) => change({ topic: e.currentTarget.value })} error={blame('topic')} className="mono" autoComplete="off" spellCheck={false} />
+      <TextInput label="Messages topic" description={<>Each message carries it as property <code>topic</code>, so a hub route can ask <code>topic = &apos;Temp&apos;</code>. Placeholders: {'{name} {id} {signal} {mqtt_topic}'}</>} value={plan.topic} onChange={(e) => change({ topic: e.currentTarget.value })} error={blame('topic')} classNames={{ input: 'mono' }} autoComplete="off" spellCheck={false} />
       <Radio.Group label="Body" value={plan.body} onChange={(v) => change({ body: v as 'raw' | 'json' })}>
         <div className="stack-s" style={{ marginTop: 4 }}>
           <Radio value="raw" label="As the device sent it, byte for byte" />
@@ -28,7 +28,7 @@ export function MessageFields({ plan, change, blame, names }: Props) {
       {advanced ? (
         <>
           <Select label="Transport" description="How messages travel to the hub." allowDeselect={false} data={transports} value={plan.transport} onChange={(v) => change({ transport: v ?? 'amqp' })} error={blame('transport')} />
-          <TextInput label="Identity names" description="How each device is called in the hub: {name}, {id}. Fixed once it is made." value={plan.template} onChange={(e) => change({ template: e.currentTarget.value })} error={blame('device_id_template')} className="mono" autoComplete="off" spellCheck={false} />
+          <TextInput label="Identity names" description="How each device is called in the hub: {name}, {id}. Fixed once it is made." value={plan.template} onChange={(e) => change({ template: e.currentTarget.value })} error={blame('device_id_template')} classNames={{ input: 'mono' }} autoComplete="off" spellCheck={false} />
         </>
       ) : (
         <div className="row-wide">

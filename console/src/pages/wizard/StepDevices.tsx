@@ -55,7 +55,7 @@ export function StepDevices({ draft }: { draft: DraftState }) {
   return (
     <form onSubmit={submit} noValidate className="split" style={{ gridTemplateColumns: undefined }}>
       <div className="stack">
-        <Card label="Name and message"><MessageFields plan={plan} change={change} blame={blame} names={preview.data?.names.map((one) => one.hub_device_id).slice(0, 3) ?? []} /></Card>
+        <Card><MessageFields plan={plan} change={change} blame={blame} names={preview.data?.names.map((one) => one.hub_device_id).slice(0, 3) ?? []} /></Card>
         <Card title="Devices">
           <DevicePicker all={plan.all} chosen={plan.devices} onChange={(part) => change({ ...(part.all === undefined ? {} : { all: part.all }), ...(part.chosen === undefined ? {} : { devices: part.chosen }) })} />
           {wrong.devices && <p className="field-error" role="alert">{wrong.devices}</p>}

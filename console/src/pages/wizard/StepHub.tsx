@@ -53,7 +53,7 @@ function MakeHub({ draft }: { draft: DraftState }) {
   return (
     <>
       <div className="choices">
-        <TextInput label="Hub name" description="3 to 50 letters, digits and hyphens. It becomes NAME.azure-devices.net, so it must be free in all of Azure, and cannot be changed later." value={plan.hub} onChange={(e) => change({ hub: e.currentTarget.value.trim() })} error={hubWrong} className="mono" spellCheck={false} autoComplete="off" />
+        <TextInput label="Hub name" description="3 to 50 letters, digits and hyphens. It becomes NAME.azure-devices.net, so it must be free in all of Azure, and cannot be changed later." value={plan.hub} onChange={(e) => change({ hub: e.currentTarget.value.trim() })} error={hubWrong} classNames={{ input: 'mono' }} spellCheck={false} autoComplete="off" />
         <TextInput label="Resource group" description="Letters, digits and . _ - ( ), no period at the end. It is made if it is not there." value={plan.group} onChange={(e) => change({ group: e.currentTarget.value.trim() })} error={groupWrong} spellCheck={false} autoComplete="off" />
       </div>
       <div className="choices">

@@ -24,6 +24,7 @@ export function StepLogin({ draft }: { draft: DraftState }) {
     onSuccess: (answer) => {
       draft.setFound(answer)
       setPasted('')
+      setTried(false)
     },
     onError: () => setTimeout(() => field.current?.focus()),
   })
@@ -65,7 +66,7 @@ export function StepLogin({ draft }: { draft: DraftState }) {
       ) : (
         <Textarea ref={field} label="Connection string" description="Sealed on this server and never shown again. It is used for the identity registry alone; signals travel with each device's own key."
           value={pasted} onChange={(e) => { setPasted(e.currentTarget.value); login.reset() }} error={mistake?.message} errorProps={{ id: 'login-error' }} aria-describedby={mistake ? 'login-error login-remedy' : undefined}
-          autosize minRows={2} maxRows={5} className="mono" autoComplete="off" spellCheck={false} autoFocus />
+          autosize minRows={2} maxRows={5} classNames={{ input: 'mono' }} autoComplete="off" spellCheck={false} autoFocus />
       )}
       {login.isPending && <div role="status"><State tone="blue">Looking up the name, connecting, checking the certificate, asking the registry…</State></div>}
       {mistake && (

@@ -61,7 +61,7 @@ function Steps({ plan, found }: { plan: Plan; found: string | undefined }) {
   ]
   const here = useRef<HTMLLIElement>(null)
   // A new step begins at its head, also for who listens.
-  useEffect(() => window.scrollTo(0, 0), [plan.step])
+  useEffect(() => { window.scrollTo(0, 0) }, [plan.step])
   return (
     <ol className="steps" aria-label="Steps">
       {steps.map(([name, note], n) => (
