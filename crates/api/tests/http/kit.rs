@@ -13,10 +13,10 @@ use hubward_api::{Access, Activity, Peer, Services, router};
 use hubward_broker::{Authenticator, Broker, Grant, Login, Refusal};
 use hubward_journal::{Journal, Options, RealFiles};
 use hubward_model::{DeviceId, Draft, Kind, Message, Offset, Qos, Timestamp};
-use hubward_registry::{ExposeSecret, KeySource, Registry};
+use hubward_registry::{ExposeSecret, KeySource, Registry, Role, SecretString};
 use hubward_relay::Relay;
 use metrics_exporter_prometheus::PrometheusBuilder;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
@@ -63,6 +63,30 @@ impl Answer {
 
     pub(crate) fn code(&self) -> String {
         self.json()["code"].as_str().unwrap_or_default().to_owned()
+    }
+}
+
+/// A session as a browser has it.
+#[derive(Debug, Clone)]
+pub(crate) struct Session {
+    pub(crate) cookie: String,
+    pub(crate) csrf: String,
+}
+
+impl Session {
+    pub(crate) fn of(answer: &Answer) -> Self {
+        let cookie = answer.headers["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
+        Self { cookie, csrf: answer.json()["csrf"].as_str().unwrap().to_owned() }
+    }
+
+    /// A request of this session; `csrf` as the console sends it, or not.
+    pub(crate) fn request(&self, method: Method, path: &str, csrf: Option<&str>, body: Option<Value>) -> Request<Body> {
+        let mut request = request(method, path, None, body);
+        request.headers_mut().insert("cookie", self.cookie.parse().unwrap());
+        if let Some(csrf) = csrf {
+            request.headers_mut().insert("x-csrf-token", csrf.parse().unwrap());
+        }
+        request
     }
 }
 
@@ -149,6 +173,29 @@ impl Rig {
             note: Default::default(),
         };
         self.services.journal.append_durable(draft).await.unwrap()
+    }
+
+    /// A user of this role, named as it and with the password "long enough", and a session of theirs.
+    pub(crate) async fn session(&self, role: Role) -> Session {
+        let name = role.as_str();
+        if self.services.registry.user(name).await.is_err() {
+            self.services.registry.add_user(name, &SecretString::from("long enough"), role).await.unwrap();
+        }
+        let registry = &self.services.registry;
+        let started = registry.start_session(name, self.services.access.sessions, None, None).await.unwrap();
+        let cookie = format!("__Host-hubward={}", started.secret.expose_secret());
+        let mut session = Session { cookie, csrf: String::new() };
+        let shown = self.send(session.request(Method::GET, "/api/v1/session", None, None)).await;
+        session.csrf = shown.json()["csrf"].as_str().unwrap_or_default().to_owned();
+        session
+    }
+
+    /// Logs in as the console does.
+    pub(crate) async fn log_in(&self, name: &str, password: &str) -> Session {
+        let body = json!({ "name": name, "password": password });
+        let answer = self.send(request(Method::POST, "/api/v1/session", None, Some(body))).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", String::from_utf8_lossy(&answer.body));
+        Session::of(&answer)
     }
 
     /// Stops what runs.

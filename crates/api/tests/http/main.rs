@@ -6,3 +6,5 @@ mod access;
 mod handlers;
 mod kit;
 mod openapi;
+mod rights;
+mod session;
