@@ -5,21 +5,31 @@ SCENARIO ?= first
 SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint fmt bench soak fuzz golden doc
+.PHONY: help run build console screenshots test lint fmt bench soak fuzz golden doc
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 	@echo
 	@echo '  Variables: FOR=20s (run), SCENARIO=first (bench), SECONDS=60 (fuzz), NO_INSTALL=1 (test installs nothing)'
 
 run: ## check what is needed, build, and show the main job: devices' signals arriving in a local IoT Hub
 	@scripts/check-needs
+	@scripts/console if-possible
 	cargo build --release --locked -p hubward
 	@$${CARGO_TARGET_DIR:-target}/release/hubward demo --for $(FOR)
 
 build: ## the release binary, target/release/hubward
 	@scripts/check-needs
+	@scripts/console if-possible
 	cargo build --release --locked -p hubward
+
+console: ## the web console, which the next build takes in (needs Node 20 or newer)
+	@scripts/console
+
+screenshots: ## write docs/screenshots/*.png with the console of target/debug/hubward
+	@scripts/console
+	cargo build --locked -p hubward
+	node tests/console/screenshots.mjs
 
 test: ## everything: format, lints, unit tests, end-to-end tests with real clients, the documents' commands
 	@scripts/test

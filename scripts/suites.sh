@@ -16,8 +16,9 @@ announce_installs() {
   echo "this will install, where they are missing:"
   echo "  into .venv/ of this repository: ${client_packages[*]}"
   echo "  into .venv/sdks/ and tests/sdks/node_modules/: Microsoft's SDKs (tests/sdks/requirements.txt, package-lock.json)"
+  echo "  into console/node_modules: what console/package-lock.json names"
   if [ "$(id -u)" = 0 ]; then
-    echo "  as Debian packages (you are root): mosquitto-clients"
+    echo "  as Debian packages (you are root): mosquitto-clients chromium"
   else
     echo "  nothing outside this repository (you are not root)"
   fi
@@ -101,6 +102,36 @@ ensure_sdks() {
     cp tests/sdks/requirements.txt "$python_stamp"
     cp tests/sdks/package-lock.json "$node_stamp"
   fi
+}
+
+# The web console in Debian's Chromium: the whole integration by hand, on the real server with its console built in.
+suite_console() {
+  if ! command -v node >/dev/null 2>&1 || [ "$(node -p 'process.versions.node.split(".")[0]')" -lt 20 ]; then
+    not_run console "Node 20 or newer is missing" "install Node 20 or newer"
+    return
+  fi
+  ensure_clients || return 0
+  if [ -z "${TEST_CHROMIUM:-}" ] && ! command -v /usr/bin/chromium >/dev/null 2>&1; then
+    if [ "$(id -u)" = 0 ] && [ -z "${NO_INSTALL:-}" ] && command -v apt-get >/dev/null 2>&1; then
+      { apt-get install -y -q chromium || { apt-get update -q && apt-get install -y -q chromium; }; } >"$log" 2>&1 \
+        || { tail -n 5 "$log"; not_run console "chromium could not be installed" "apt-get install chromium"; return; }
+    else
+      not_run console "chromium is missing" "Debian: apt-get install chromium; elsewhere name one: TEST_CHROMIUM=/path/to/chromium"
+      return
+    fi
+  fi
+  scripts/console >"$log" 2>&1 || { tail -n 5 "$log"; not_run console "the console could not be built" "see the lines above"; return; }
+  cargo build --locked --quiet -p hubward || { fail "build of the hubward binary"; return; }
+  local binary=${CARGO_TARGET_DIR:-target}/debug/hubward
+  case $binary in /*) ;; *) binary=$PWD/$binary ;; esac
+  TEST_HUBWARD=$binary scripts/private-net node --test --test-reporter=spec --test-concurrency=1 tests/console/*.test.mjs 2>&1 | tee "$log"
+  local status=${PIPESTATUS[0]} p f s
+  tap() { grep -E "^. $1 [0-9]+$" "$log" | awk '{n += $3} END {print n + 0}'; }
+  p=$(tap pass) f=$(($(tap fail) + $(tap cancelled))) s=$(tap skipped)
+  passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+  [ "$f" = 0 ] || failures+=("$f tests of console, see above")
+  [ "$status" = 0 ] || [ "$f" != 0 ] || fail "console: node exited $status"
+  [ "$p" != 0 ] || [ "$f" != 0 ] || fail "console ran no test"
 }
 
 # The commands that README.md and docs/ tell a reader to type.

@@ -4,6 +4,7 @@ import { Redirect, Route, Switch, useLocation, useSearch } from 'wouter'
 import { onSessionEnd } from './api/client'
 import { sessionKey, useSession } from './api/session'
 import { Shell } from './shell'
+import { Guard } from './ui/Guard'
 import { Waiting } from './ui/Waiting'
 
 // A page is fetched when it is opened.
@@ -58,7 +59,7 @@ function Inside() {
   if (!session.data?.user) return <Redirect to={here === '/' ? '/login' : `/login?to=${encodeURIComponent(here)}`} replace />
   return (
     <Shell>
-      <Suspense fallback={<Waiting />}>
+      <Guard><Suspense fallback={<Waiting />}>
         <Switch>
           <Route path="/"><Overview /></Route>
           <Route path="/devices"><Devices /></Route>
@@ -79,7 +80,7 @@ function Inside() {
           <Route path="/settings/:part">{(at) => <Settings part={at.part} />}</Route>
           <Route><Nothing /></Route>
         </Switch>
-      </Suspense>
+      </Suspense></Guard>
     </Shell>
   )
 }

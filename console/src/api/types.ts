@@ -26,7 +26,7 @@ export interface Snippets {
   kind: string; username: string | null; client_id: string; hosts: string[]; mqtt_port: number | null; mqtts_port: number | null; ws_port: number | null; wss_port: number | null
   loopback_only: boolean; publish: string[]; subscribe: string[]; example_topic: string
 }
-export interface Connection { id: string; outcome: string; connected_at: string; ended_at: string | null; duration_ms: number | null; peer: string; protocol: string | null; keep_alive_s: number | null; client_id: string | null; reason: string | null; words: string }
+export interface Connection { id: string; outcome: string; connected_at: string; ended_at: string | null; duration_ms: number | null; peer: string; protocol: string | null; keep_alive_s: number | null; reason: string | null; words: string }
 export interface Delivery { integration: string; state: string; message_id: string }
 export interface Signal {
   device: string; device_id: string; offset: number; received_at: string; topic: string; qos: number; size: number; body_base64: string
@@ -50,7 +50,7 @@ export interface Failed { device: string; hub_device_id: string; error: string |
 export interface RemovalPreview { name: string; devices: number; deletes: number; deletes_first: string[]; leaves: number; leaves_first: string[]; waiting: number; dead_letters: number }
 export interface Removal { deleted: number; already_gone: number; left: string[]; failed: { hub_device_id: string; error: string }[]; later: string[]; discarded: number }
 export interface DeviceRemoval { device: string; signals: number; waiting: number; dead_letters: number; integrations: { integration: string; host_name: string; hub_device_id: string; identity: string; waiting: number; dead_letters: number }[] }
-export interface LoginFound { hub: string; host_name: string; policy: string; can_read: boolean; can_write: boolean; identities: number; advice: string[]; elapsed_ms: number; clash_count: number }
+export interface LoginFound { hub: string; host_name: string; policy: string; can_read: boolean; can_write: boolean; identities: number; advice: string[]; elapsed_ms: number }
 export interface MessageShown { device: string | null; sample: boolean; message_id: string; content_type: string | null; content_encoding: string | null; creation_time: string | null; properties: [string, string][]; body_base64: string; size: number; units_4k: number; topic: string }
 export interface Preview { names: { device: string; hub_device_id: string; clash: string | null }[]; total: number; clashes: number; message: MessageShown }
 export interface Advice { devices: number; signals_per_day: number; average_bytes: number; largest_bytes: number; days: number; units_4k_per_day: number; units_half_k_per_day: number; tiers: { tier: string; units: number; messages_per_day: number; used_percent: number; fits: boolean }[]; best: { tier: string; units: number } | null }

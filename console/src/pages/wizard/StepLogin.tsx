@@ -99,11 +99,10 @@ function Details({ problem }: { problem: ProblemError }) {
 
 export function Found({ found }: { found: LoginFound }) {
   const rights = found.can_read && found.can_write ? 'may read and write the registry' : found.can_write ? 'may write the registry' : 'may read the registry'
-  const clashes = found.clash_count === 0 ? 'none clashes with your devices' : `${count(found.clash_count)} named like yours (step 3 asks what to do)`
   return (
     <>
       <Note tone="green" role="status" title={`Logged in to ${found.hub}`}>
-        Policy <code>{found.policy}</code> {rights}. {found.identities === 0 ? 'No identities yet.' : `${count(found.identities)} ${found.identities === 1 ? 'identity' : 'identities'}, ${clashes}.`} {found.elapsed_ms > 0 && `${duration(found.elapsed_ms)}.`}
+        Policy <code>{found.policy}</code> {rights}. {found.identities === 0 ? 'No identities yet.' : `${count(found.identities)} ${found.identities === 1 ? 'identity' : 'identities'} in it.`} {found.elapsed_ms > 0 && `${duration(found.elapsed_ms)}.`}
         <div><code>{found.host_name}</code></div>
       </Note>
       {found.advice.map((words) => <Note key={words} tone="amber">{sentence(words)}</Note>)}

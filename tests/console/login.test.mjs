@@ -1,0 +1,118 @@
+// Each way in which a login at a hub fails: what was wrong in a sentence, and what to do.
+import assert from 'node:assert/strict'
+import net from 'node:net'
+import { after, before, describe, it } from 'node:test'
+import { openBrowser, Person } from './kit/browser.mjs'
+import { Server } from './kit/server.mjs'
+
+const KEY = Buffer.alloc(32, 5).toString('base64')
+const PASSWORD = 'a sentence to keep in mind'
+
+/** Strings that are wrong in themselves. The page says so while they are pasted; the server has the same word for each. */
+const pasted = [
+  ['bad_connection_string', 'just some text', /not a connection string/],
+  ['bad_connection_string', `HostName=a.azure-devices.net;SharedAccessKeyName=p;SharedAccessKey=${KEY};`, /ends in ";"/],
+  ['missing_field', 'HostName=a.azure-devices.net;SharedAccessKeyName=p', /SharedAccessKey= is missing/],
+  ['missing_field', `HostName=a.azure-devices.net;SharedAccessKey=${KEY}`, /which policy this key belongs to/],
+  ['duplicate_field', `HostName=a.azure-devices.net;HostName=b.azure-devices.net;SharedAccessKeyName=p;SharedAccessKey=${KEY}`, /HostName= stands twice/],
+  ['unknown_field', `HostName=a.azure-devices.net;SharedAccessKeyName=p;SharedAccessKey=${KEY};Colour=blue`, /Colour= does not belong/],
+  ['bad_key', 'HostName=a.azure-devices.net;SharedAccessKeyName=p;SharedAccessKey=cut-off', /The key is cut off/],
+  ['device_string', `HostName=a.azure-devices.net;DeviceId=pump-3;SharedAccessKey=${KEY}`, /one device \(DeviceId=pump-3\)/],
+  ['event_hubs_string', `Endpoint=sb://x.servicebus.windows.net/;SharedAccessKeyName=service;SharedAccessKey=${KEY};EntityPath=p`, /built-in endpoint/],
+]
+
+describe('a login that fails says why', () => {
+  let server, browser, ada, silent, closed
+  before(async () => {
+    closed = await new Promise((done) => {
+      const once = net.createServer().listen(0, '127.0.0.1', () => {
+        const { port } = once.address()
+        once.close(() => done(port))
+      })
+    })
+    // Another kind of server answers here: it never speaks TLS.
+    silent = net.createServer((socket) => socket.on('error', () => undefined).end('no\n')).listen(0, '127.0.0.1')
+    await new Promise((done) => silent.once('listening', done))
+    server = await Server.start('--allow-hub', 'nowhere.invalid', '--allow-hub', `localhost:${closed}`, '--allow-hub', `localhost:${silent.address().port}`)
+    await server.api('POST', '/users', { name: 'ada', password: PASSWORD, role: 'admin' })
+    browser = await openBrowser()
+    ada = await Person.arrive(browser, server)
+    await ada.login('ada', PASSWORD)
+    await ada.go('/integrations/new')
+    await ada.page.getByRole('button', { name: /^Microsoft Azure/ }).click()
+    await ada.press('Next')
+  })
+  after(async () => {
+    await ada?.leave()
+    await browser?.close()
+    silent?.close()
+    await server?.stop()
+  })
+
+  const field = () => ada.page.getByLabel('Connection string', { exact: true })
+  const again = async () => {
+    if (await ada.button('Paste again').isVisible()) await ada.press('Paste again')
+    await field().fill('')
+  }
+
+  for (const [code, string, words] of pasted) {
+    it(`${code}: ${words.source}`, async () => {
+      await again()
+      await field().fill(string)
+      await ada.page.locator('#login-error').getByText(words).waitFor()
+      assert.ok((await ada.page.locator('#login-remedy').innerText()).length > 40)
+      assert.match(await field().getAttribute('aria-describedby'), /login-error login-remedy/)
+      // The server finds the same.
+      await assert.rejects(server.api('POST', '/integrations/login', { connection_string: string }), new RegExp(`"code":"${code}"`))
+    })
+  }
+
+  const at = (host, key = KEY, policy = 'registryReadWrite') => `HostName=${host};SharedAccessKeyName=${policy};SharedAccessKey=${key}`
+  const own = (policy) => server.hub.connection_strings[policy]
+  const asked = [
+    ['host_not_allowed', () => at('evil.example'), /not an Azure IoT Hub/],
+    ['unknown_host', () => at('nowhere.invalid'), /name in the portal/],
+    ['no_answer', () => at(`localhost:${closed}`), /firewall or proxy/],
+    ['tls_not_trusted', () => at(`localhost:${silent.address().port}`), /no switch to ignore/],
+    ['wrong_key', () => own('registryReadWrite').replace(/SharedAccessKey=.*/, `SharedAccessKey=${KEY}`), /the key was regenerated/],
+    ['no_write', () => own('registryRead'), /tick Registry Write/],
+    ['no_read', () => own('service'), /Registry/],
+  ]
+  for (const [code, string, remedy] of asked) {
+    it(`${code}: the server asks, and its word is shown with a remedy`, async () => {
+      await again()
+      await field().fill(string())
+      await ada.press('Login')
+      const box = ada.page.locator('#login-remedy')
+      await box.getByText(remedy).waitFor()
+      assert.match(await box.textContent(), new RegExp(`Code ${code === 'no_read' ? 'no_(read|write)' : code}`))
+      assert.ok(!(await ada.page.locator('#main').innerText()).includes('SharedAccessKey=' + KEY.slice(0, 8)) || code !== 'wrong_key')
+    })
+  }
+
+  // What a healthy hub cannot be made to answer is answered in its place, as the server words it.
+  for (const [code, remedy] of [['clock_skew', /clock/], ['quota', /00:00 UTC/], ['hub_disabled', /Subscriptions in the portal/], ['throttled', /slow down/]]) {
+    it(`${code}: shown with a remedy`, async () => {
+      await ada.page.route('**/api/v1/drafts/*/login', (route) => route.fulfill({
+        status: 422, contentType: 'application/problem+json',
+        body: JSON.stringify({ status: 422, code, message: `localhost answers ${code}`, remedy: 'set this server\'s clock, then log in again', field: 'connection_string' }),
+      }))
+      await again()
+      await field().fill(own('registryReadWrite'))
+      await ada.press('Login')
+      await ada.page.locator('#login-remedy').getByText(remedy).first().waitFor()
+      await ada.page.unroute('**/api/v1/drafts/*/login')
+    })
+  }
+
+  it('errors are readable in both colour schemes and on a phone', async () => {
+    await ada.checkAll('a refused login')
+  })
+
+  it('a right string logs in after all that', async () => {
+    await again()
+    await field().fill(own('registryReadWrite'))
+    await ada.press('Login')
+    await ada.sees(/^Logged in to /)
+  })
+})
