@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::faults::{Faults, Wire};
+use crate::faults::{Arriving, Closed, Faults, Outage, Wire};
 
 /// Connections have this long to end by themselves after a stop.
 const LAST_WORDS: Duration = Duration::from_secs(10);
@@ -21,16 +21,29 @@ pub(crate) type Serving = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Takes connections until `stop`, then waits for those that are left.
 pub(crate) async fn accept_until(
-    listener: TcpListener,
+    mut listener: TcpListener,
     name: &'static str,
     faults: &Faults,
     stop: CancellationToken,
     mut serve: impl FnMut(Wire, SocketAddr) -> Serving,
 ) {
     let mut connections = JoinSet::new();
+    let mut changes = faults.changes();
     loop {
+        if faults.outage() == Some(Outage::Refuse) {
+            let open_again = refuse(listener, faults);
+            tokio::select! {
+                opened = open_again => match opened {
+                    Ok(opened) => listener = opened,
+                    Err(error) => return tracing::error!(%error, "{name}: the listener is lost"),
+                },
+                () = stop.cancelled() => return end(connections, name).await,
+            }
+        }
         tokio::select! {
             () = stop.cancelled() => break,
+            // The faults live as long as the hub.
+            Ok(()) = changes.changed() => {}
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
@@ -38,8 +51,12 @@ pub(crate) async fn accept_until(
                     if let Err(error) = stream.set_nodelay(true) {
                         tracing::debug!(%peer, %error, "{name}: no TCP_NODELAY");
                     }
-                    let wire = faults.wires().wrap(stream, name, peer, false);
-                    connections.spawn(serve(wire, peer));
+                    let arriving = faults.on_accept();
+                    let wire = faults.wires().wrap(stream, name, peer, arriving == Arriving::Hold);
+                    match arriving {
+                        Arriving::Reset => wire.reset(),
+                        Arriving::Hold | Arriving::Serve => { connections.spawn(serve(wire, peer)); }
+                    }
                 }
                 Err(error) => {
                     tracing::warn!(%error, "{name}: cannot take a connection");
@@ -49,6 +66,22 @@ pub(crate) async fn accept_until(
         }
     }
     drop(listener);
+    end(connections, name).await;
+}
+
+/// Refuses connections for as long as that is asked for.
+async fn refuse(listener: TcpListener, faults: &Faults) -> std::io::Result<TcpListener> {
+    let mut changes = faults.changes();
+    let closed = Closed::close(listener)?;
+    while faults.outage() == Some(Outage::Refuse) {
+        if changes.changed().await.is_err() {
+            break;
+        }
+    }
+    Ok(closed.open().await)
+}
+
+async fn end(mut connections: JoinSet<()>, name: &'static str) {
     if timeout(LAST_WORDS, async { while connections.join_next().await.is_some() {} }).await.is_err() {
         tracing::warn!(left = connections.len(), "{name}: connections did not end in time, dropped");
         connections.shutdown().await;

@@ -7,6 +7,7 @@ use hubward_model::Timestamp;
 use crate::Clock;
 pub(crate) use crate::client_certificates::Thumbprints;
 use crate::events::AuthMethod;
+use crate::faults::Faults;
 use crate::identity::{Authentication, Identities, Identity};
 use crate::names::Names;
 use crate::policies::{Policies, Right};
@@ -22,6 +23,7 @@ pub(crate) struct Access {
     policies: Policies,
     identities: Arc<Identities>,
     clock: Clock,
+    faults: Faults,
 }
 
 /// What a verified token allows, until it expires.
@@ -90,11 +92,19 @@ pub(crate) enum Denied {
     Signature(String),
     #[error("the token expired at {0}")]
     Expired(Timestamp),
+    #[error("{0}")]
+    Fault(String),
 }
 
 impl Access {
-    pub(crate) fn new(names: Names, policies: Policies, identities: Arc<Identities>, clock: Clock) -> Self {
-        Self { names, policies, identities, clock }
+    pub(crate) fn new(
+        names: Names,
+        policies: Policies,
+        identities: Arc<Identities>,
+        clock: Clock,
+        faults: Faults,
+    ) -> Self {
+        Self { names, policies, identities, clock, faults }
     }
 
     /// Verifies the text of a token.
@@ -109,7 +119,16 @@ impl Access {
             None => self.signing_device(&token)?,
         };
         let grant = Grant { who, scope: token.scope, expires };
-        if grant.has_expired(self.clock.now()) { Err(Denied::Expired(expires)) } else { Ok(grant) }
+        if grant.has_expired(self.clock.now()) {
+            return Err(Denied::Expired(expires));
+        }
+        // Asked last: a fault refuses what is good.
+        match &grant.who {
+            Principal::Device { id, .. } => self.faults.on_token(id),
+            Principal::Policy { name, .. } => self.faults.on_policy_token(name),
+        }
+        .map_err(|refusal| Denied::Fault(refusal.to_string()))?;
+        Ok(grant)
     }
 
     #[cfg(test)]
@@ -145,6 +164,7 @@ impl Access {
             generation_id: identity.generation_id.clone(),
             proof: Proof::Thumbprint(thumbprint),
         };
+        self.faults.on_token(device).map_err(|refusal| Denied::Fault(refusal.to_string()))?;
         Ok(Grant { who, scope, expires: Timestamp::from_millis(i64::MAX) })
     }
 

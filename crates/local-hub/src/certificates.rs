@@ -13,12 +13,15 @@ use rcgen::{
     KeyUsagePurpose, SanType,
 };
 use rustls::ServerConfig;
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use sha2::{Digest, Sha256};
 
+use self::shown::{Sessions, Shown};
 use crate::client_certificates::AnyClient;
+use crate::faults::Faults;
 use crate::folder::{self, Folder};
 use crate::names::Names;
+
+mod shown;
 
 const CA_FILE: &str = "ca.pem";
 const CA_KEY_FILE: &str = "ca-key.pem";
@@ -35,21 +38,25 @@ pub(crate) struct Certificates {
 
 impl Certificates {
     /// Finds or makes the authority in `folder`, and issues a server certificate for all of the hub's hosts.
-    pub(crate) fn open(folder: &Folder, names: &Names, now: Timestamp) -> Result<Self, CertificateError> {
+    /// `faults` says when a wrong one is to be shown.
+    pub(crate) fn open(
+        folder: &Folder,
+        names: &Names,
+        now: Timestamp,
+        faults: &Faults,
+    ) -> Result<Self, CertificateError> {
         let authority = Authority::open(folder)?;
-        let key = KeyPair::generate()?;
-        let certificate = server_params(names, now)?.signed_by(&key, &authority.issuer)?;
-        let chain = vec![certificate.der().clone(), authority.certificate];
-        let key = key.serialize_der();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        // One certificate for all names also serves clients that send no server name.
+        let shown = Arc::new(Shown::issue(&authority, names, now, &provider, faults.clone())?);
+        let sessions = Arc::new(Sessions::new(faults.clone()));
         let config = |alpn: &[&[u8]]| -> Result<Arc<ServerConfig>, CertificateError> {
-            let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.clone()));
-            // Python's device SDK speaks TLS 1.2 only, everybody else 1.3. One certificate for all names also serves
-            // clients that send no server name.
-            let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+            // Python's device SDK speaks TLS 1.2 only, everybody else 1.3.
             let mut config = ServerConfig::builder_with_provider(provider.clone())
                 .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
-                .with_client_cert_verifier(Arc::new(AnyClient(provider)))
-                .with_single_cert(chain.clone(), key)?;
+                .with_client_cert_verifier(Arc::new(AnyClient(provider.clone())))
+                .with_cert_resolver(shown.clone());
+            config.session_storage = sessions.clone();
             config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
             Ok(Arc::new(config))
         };
@@ -141,35 +148,44 @@ fn server_params(names: &Names, now: Timestamp) -> Result<CertificateParams, Cer
     params.use_authority_key_identifier_extension = true;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    // Some platforms refuse server certificates that live longer than 825 days.
+    lives(&mut params, now, -2, 800);
+    Ok(params)
+}
+
+/// Lets a certificate live from one day to another, both counted from today, UTC.
+fn lives(params: &mut CertificateParams, now: Timestamp, from: i64, to: i64) {
     let today = jiff::Timestamp::from_millisecond(now.as_millis())
         .unwrap_or(jiff::Timestamp::UNIX_EPOCH)
         .to_zoned(jiff::tz::TimeZone::UTC)
         .date();
-    let day = |date: jiff::civil::Date| {
+    let day = |days| {
+        let date = today.saturating_add(jiff::Span::new().days(days));
         rcgen::date_time_ymd(i32::from(date.year()), date.month().unsigned_abs(), date.day().unsigned_abs())
     };
-    // Some platforms refuse server certificates that live longer than 825 days.
-    params.not_before = day(today.saturating_sub(jiff::Span::new().days(2)));
-    params.not_after = day(today.saturating_add(jiff::Span::new().days(800)));
-    Ok(params)
+    (params.not_before, params.not_after) = (day(from), day(to));
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn faults() -> Faults {
+        Faults::new(crate::Clock::system())
+    }
+
     #[test]
     fn the_authority_survives_a_restart_and_a_lost_certificate_file() {
         let dir = tempfile::tempdir().unwrap();
         let folder = Folder::open(dir.path()).unwrap();
         let names = Names::new("hub", "localhost").unwrap();
-        Certificates::open(&folder, &names, Timestamp::now()).unwrap();
+        Certificates::open(&folder, &names, Timestamp::now(), &faults()).unwrap();
         let first = Authority::open(&folder).unwrap().certificate;
         let renamed = Names::new("hub", "other.example.org").unwrap();
-        Certificates::open(&folder, &renamed, Timestamp::now()).unwrap();
+        Certificates::open(&folder, &renamed, Timestamp::now(), &faults()).unwrap();
         assert_eq!(Authority::open(&folder).unwrap().certificate, first);
         fs::remove_file(folder.file(CA_FILE)).unwrap();
-        let certificates = Certificates::open(&folder, &names, Timestamp::now()).unwrap();
+        let certificates = Certificates::open(&folder, &names, Timestamp::now(), &faults()).unwrap();
         assert!(certificates.ca_file.exists());
     }
 }

@@ -23,7 +23,7 @@ use crate::options::Options;
 use crate::policies::Policies;
 use crate::presence::Presence;
 use crate::state::State;
-use crate::{Clock, amqp, https, mqtt, rest};
+use crate::{Clock, admin, amqp, https, mqtt, rest};
 
 /// A local IoT Hub that is running.
 #[derive(Debug)]
@@ -65,7 +65,7 @@ pub enum StartError {
     /// An address cannot be listened on.
     #[error("the local hub's {listener} cannot listen on {address}: {source}")]
     Listen {
-        /// Which of the listeners: `https`, `mqtts`, `amqps` or `amqp`.
+        /// Which of the listeners: `https`, `amqps`, `mqtts`, `amqp` or `admin`.
         listener: &'static str,
         /// The address.
         address: SocketAddr,
@@ -170,7 +170,8 @@ async fn start_on(
     events: EventStore,
 ) -> Result<Started, StartError> {
     let clock = options.clock.clone();
-    let certificates = Certificates::open(&folder, &names, clock.now())?;
+    let faults = Faults::new(clock.clone());
+    let certificates = Certificates::open(&folder, &names, clock.now(), &faults)?;
     let policies = Policies::open(&folder)?;
     let limits = Limits::new(options.limits, clock.clone());
     let device_cap = options.device_cap.or(limits.device_cap());
@@ -182,11 +183,19 @@ async fn start_on(
         Some(address) => Some(bind("amqp", address).await?),
         None => None,
     };
+    let admin_listener = match options.admin {
+        Some(address) => {
+            let failed = |source| StartError::Listen { listener: "admin", address, source };
+            Some(admin::bind(address).await.map_err(failed)?)
+        }
+        None => None,
+    };
     let bound = Bound {
         https: https_listener.1,
         amqps: amqps_listener.1,
         mqtts: mqtts_listener.1,
         amqp: amqp_listener.as_ref().map(|(_, address)| *address),
+        admin: admin_listener.as_ref().map(|(_, address)| *address),
     };
     let info = HubInfo::new(&names, &policies, bound, certificates.ca_file.clone());
     let presence = Arc::new(Presence::new(clock.clone()));
@@ -196,7 +205,7 @@ async fn start_on(
         clock: clock.clone(),
     };
     let (devices, running) = Devices::open(kept, &identities, presence.clone())?;
-    let access = Access::new(names.clone(), policies, identities.clone(), clock.clone());
+    let access = Access::new(names.clone(), policies, identities.clone(), clock.clone(), faults.clone());
     let state = Arc::new(State {
         names,
         about,
@@ -207,7 +216,7 @@ async fn start_on(
         readers: Readers::default(),
         events,
         limits,
-        faults: Faults::default(),
+        faults: faults.clone(),
         clock,
         amqps_port: bound.amqps.port(),
     });
@@ -225,6 +234,13 @@ async fn start_on(
     if let Some((listener, _)) = amqp_listener {
         listeners.spawn(amqp::serve(listener, None, state.clone(), stop.clone()));
     }
+    if let Some((listener, address)) = admin_listener {
+        let file = folder.file(admin::ADMIN_FILE);
+        let failed = |source| StartError::Data(format!("{}: {source}", file.display()));
+        let server = admin::Server::new(listener, address, file.clone(), state.clone()).map_err(failed)?;
+        listeners.spawn(server.run(stop.clone()));
+    }
+    listeners.spawn(crate::faults::run(state.clone(), stop.clone()));
     tracing::info!(name = info.name, https = info.https, amqps = info.amqps, mqtts = ?info.mqtts, amqp = ?info.amqp, "local hub listens");
     Ok((info, state, stop, listeners, running))
 }

@@ -25,7 +25,7 @@ pub struct HubInfo {
     /// Where MQTT over TLS listens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mqtts: Option<String>,
-    /// Where the hub itself is governed.
+    /// Where the hub itself is governed, with the token in `admin.json` of its data folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub admin: Option<String>,
     /// The certificate to trust.
@@ -63,6 +63,7 @@ pub(crate) struct Bound {
     pub(crate) amqps: SocketAddr,
     pub(crate) mqtts: SocketAddr,
     pub(crate) amqp: Option<SocketAddr>,
+    pub(crate) admin: Option<SocketAddr>,
 }
 
 impl HubInfo {
@@ -89,7 +90,7 @@ impl HubInfo {
             amqps: bound.amqps.to_string(),
             amqp: bound.amqp.map(|address| address.to_string()),
             mqtts: Some(bound.mqtts.to_string()),
-            admin: None,
+            admin: bound.admin.map(|address| address.to_string()),
             ca_file,
             connection_strings: ConnectionStrings {
                 iothubowner: service("iothubowner"),

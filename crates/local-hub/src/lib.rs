@@ -16,10 +16,13 @@
 //! - `state`: what the endpoints share;
 //! - `accept`: taking connections in; `https` and `rest`: the registry's REST interface;
 //! - `limits`: a tier's quota and throttles; `faults`: what goes wrong on demand;
-//! - `events`: accepted events on disk; `mqtt`: devices by MQTT, `ws`: the same and AMQP inside WebSockets; `amqp`: devices that send and services that read.
+//!   `admin`: the hub governed, over HTTP on a port of its own;
+//! - `events`: accepted events on disk; `amqp`: devices that send and services that read;
+//! - `mqtt`: devices by MQTT; `ws`: MQTT and AMQP inside WebSockets.
 
 mod accept;
 mod access;
+mod admin;
 mod amqp;
 mod certificates;
 mod client_certificates;
@@ -45,8 +48,10 @@ mod state;
 mod testkit;
 mod ws;
 
+pub use admin::AdminFile;
 pub use clock::Clock;
 pub use events::Event;
+pub use faults::{FaultKind, FaultSpec, FaultView, Outage, WrongCertificate};
 pub use hub::{LocalHub, ReadEventsError, StartError};
 pub use info::{ConnectionStrings, HubInfo};
 pub use limits::{LimitOptions, Metering, Tier, UnknownTier};

@@ -24,6 +24,8 @@ pub struct Options {
     pub amqps: SocketAddr,
     /// Where readers of events may come without TLS (the emulator mode of the Event Hubs SDKs).
     pub amqp: Option<SocketAddr>,
+    /// Where the hub is governed: faults, clock, usage. A loopback address.
+    pub admin: Option<SocketAddr>,
     /// The tier's quota and throttles; by default there are none.
     pub limits: LimitOptions,
     /// At most so many identities; none: what the tier allows.
@@ -54,6 +56,7 @@ impl Options {
             mqtts: free_port,
             amqps: free_port,
             amqp: Some(free_port),
+            admin: Some(free_port),
             limits: LimitOptions::default(),
             device_cap: None,
             clock: Clock::system(),

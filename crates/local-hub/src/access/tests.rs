@@ -35,7 +35,13 @@ fn hub() -> Hub {
     let clock = Clock::system();
     let identities = Arc::new(Identities::open(&folder.file("r"), None, clock.clone()).unwrap());
     let names = Names::new("hub1", "localhost").unwrap();
-    let access = Access::new(names, Policies::open(&folder).unwrap(), identities.clone(), clock.clone());
+    let access = Access::new(
+        names,
+        Policies::open(&folder).unwrap(),
+        identities.clone(),
+        clock.clone(),
+        crate::faults::Faults::new(clock.clone()),
+    );
     Hub { _dir: dir, access, identities, clock }
 }
 

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use futures_util::task::AtomicWaker;
+use hubward_model::Timestamp;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -32,6 +33,7 @@ pub(crate) struct Seen {
     pub(crate) id: u64,
     pub(crate) listener: &'static str,
     pub(crate) peer: SocketAddr,
+    pub(crate) since: Timestamp,
 }
 
 #[derive(Debug)]
@@ -58,7 +60,7 @@ impl Wires {
     pub(crate) fn wrap(&self, stream: TcpStream, listener: &'static str, peer: SocketAddr, held: bool) -> Wire {
         let id = self.0.last.fetch_add(1, Ordering::Relaxed) + 1;
         let shared = Arc::new(Shared {
-            seen: Seen { id, listener, peer },
+            seen: Seen { id, listener, peer, since: Timestamp::now() },
             state: AtomicU8::new(if held { HELD } else { OPEN }),
             reader: AtomicWaker::new(),
             writer: AtomicWaker::new(),
@@ -104,6 +106,11 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
+    /// Ends it by a reset.
+    pub(crate) fn reset(self) {
+        self.shared.turn(CUT);
+    }
+
     /// Its number, by which it is cut.
     pub(crate) fn id(&self) -> u64 {
         self.shared.seen.id

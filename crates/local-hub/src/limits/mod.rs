@@ -13,7 +13,7 @@ mod throttle;
 mod tier;
 
 pub use desk::LimitOptions;
-pub(crate) use desk::{Kind, Limits, Usage};
+pub(crate) use desk::{Kind, Limits};
 pub use meter::Metering;
 pub(crate) use refusal::Refusal;
 pub use tier::{Tier, UnknownTier};

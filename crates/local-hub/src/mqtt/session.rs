@@ -108,6 +108,7 @@ impl Session {
         if state.presence.claim(&device, id, notices) {
             tracing::info!(device = &*device, "mqtt: a second connection for the same device: the older one is closed");
         }
+        state.faults.on_claimed(&device, notices);
         let mut session = Self {
             state: state.clone(),
             id,

@@ -3,18 +3,25 @@
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
+use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 
 use super::caller::{check_version, token};
 use super::error::RestError;
-use crate::access::{Grant, Principal};
+use crate::access::{Grant, Principal, Thumbprints};
 use crate::events::AuthMethod;
 use crate::identity::{Identity, Refused};
 use crate::policies::Right;
 use crate::state::State;
+use crate::ws::PeerCertificate;
 
-/// A caller that speaks for a device: by its own key, or by a policy's with DeviceConnect.
-pub(super) struct DeviceCaller(Grant);
+/// A caller that speaks for a device: by its own key, by a policy's with DeviceConnect, or by a certificate.
+pub(super) enum DeviceCaller {
+    /// With a token, verified.
+    Token(Grant),
+    /// With a certificate, of which only the device can say what it is worth.
+    Certificate(Thumbprints),
+}
 
 impl DeviceCaller {
     /// The identity of the device called `id`, if the caller may do for it what is at `below` it.
@@ -25,7 +32,10 @@ impl DeviceCaller {
         below: &[&str],
     ) -> Result<(Arc<Identity>, AuthMethod), RestError> {
         let path: Vec<_> = ["devices", id].into_iter().chain(below.iter().copied()).collect();
-        let grant = &self.0;
+        let grant = match self {
+            Self::Token(grant) => grant.clone(),
+            Self::Certificate(shown) => state.access.check_certificate(id, shown)?,
+        };
         let Some(identity) = state.identities.get(id) else {
             // Whether an id exists is told only to those who could know.
             let may_know = grant.has(Right::DeviceConnect) && grant.scope.covers(&path);
@@ -40,12 +50,7 @@ impl DeviceCaller {
         if !identity.is_enabled() {
             return Err(RestError::disabled(id));
         }
-        state.faults.on_connect(id)?;
-        let method = match &grant.who {
-            Principal::Policy { .. } => AuthMethod::HubSas,
-            Principal::Device { .. } => AuthMethod::DeviceSas,
-        };
-        Ok((identity, method))
+        Ok((identity, grant.auth_method()))
     }
 }
 
@@ -53,8 +58,12 @@ impl FromRequestParts<Arc<State>> for DeviceCaller {
     type Rejection = RestError;
 
     async fn from_request_parts(parts: &mut Parts, state: &Arc<State>) -> Result<Self, RestError> {
-        let grant = token(parts, state)?;
+        let shown = parts.extensions.get::<PeerCertificate>().and_then(|peer| peer.0.clone());
+        let caller = match shown.filter(|_| !parts.headers.contains_key(AUTHORIZATION)) {
+            Some(shown) => Self::Certificate(shown),
+            None => Self::Token(token(parts, state)?),
+        };
         check_version(parts)?;
-        Ok(Self(grant))
+        Ok(caller)
     }
 }

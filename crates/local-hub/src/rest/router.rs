@@ -5,9 +5,11 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::header::DATE;
-use axum::middleware;
-use axum::response::Response;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
+
+use percent_encoding::percent_decode_str;
 
 use super::error::RestError;
 use super::{absent, bulk, commands, device_commands, device_events, devices, methods, query, statistics, twins};
@@ -42,9 +44,31 @@ pub(crate) fn router(state: Arc<Hub>) -> Router {
         .merge(crate::ws::routes())
         .fallback(unknown)
         .method_not_allowed_fallback(unknown)
+        .layer(middleware::from_fn_with_state(state.clone(), faulty))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(middleware::map_response_with_state(state.clone(), dated))
         .with_state(state)
+}
+
+/// Lets requests go wrong as is asked for. Sends are asked about where they are taken in.
+async fn faulty(State(hub): State<Arc<Hub>>, request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    let mut segments = path.split('/').skip(1);
+    let device = match segments.next() {
+        Some("devices" | "twins") => segments.next().map(|id| percent_decode_str(id).decode_utf8_lossy()),
+        _ => None,
+    };
+    if path.ends_with("/messages/events") {
+        return next.run(request).await;
+    }
+    match hub.faults.on_request(device.as_deref()) {
+        Err(refusal) => RestError::from(refusal).into_response(),
+        Ok(delay) => {
+            let response = next.run(request).await;
+            tokio::time::sleep(delay).await;
+            response
+        }
+    }
 }
 
 /// Says what time the hub takes it to be: a client whose token is refused finds out by it that its own clock is off.

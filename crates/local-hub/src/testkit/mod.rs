@@ -81,8 +81,18 @@ impl Kit {
         ids.iter().map(|id| self.device_token(id)).collect()
     }
 
+    /// The hub's data folder.
+    pub(crate) fn data(&self) -> std::path::PathBuf {
+        self.options.data.clone()
+    }
+
     /// A TLS connection to the HTTPS endpoint.
     pub(crate) async fn https(&self) -> tokio_rustls::client::TlsStream<tokio::net::TcpStream> {
+        self.try_https().await.unwrap()
+    }
+
+    /// A TLS connection to the HTTPS endpoint, if it can be had.
+    pub(crate) async fn try_https(&self) -> std::io::Result<tokio_rustls::client::TlsStream<tokio::net::TcpStream>> {
         let pem = std::fs::read(&self.hub.info().ca_file).unwrap();
         let mut roots = rustls::RootCertStore::empty();
         roots.add(rustls::pki_types::pem::PemObject::from_pem_slice(&pem).unwrap()).unwrap();
@@ -92,9 +102,9 @@ impl Kit {
             .unwrap()
             .with_root_certificates(roots)
             .with_no_client_auth();
-        let stream = tokio::net::TcpStream::connect(&self.hub.info().https).await.unwrap();
+        let stream = tokio::net::TcpStream::connect(&self.hub.info().https).await?;
         let name = rustls::pki_types::ServerName::try_from("localhost").unwrap();
-        tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()
+        tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await
     }
 
     /// A request with the owner's token.
