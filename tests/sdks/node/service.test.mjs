@@ -262,7 +262,7 @@ let feedbackClient;
 function feedback() {
   feedbackRecords ??= (async () => {
     feedbackClient = await service(() => {});
-    const receiver = await feedbackClient.getFeedbackReceiver();
+    const { result: receiver } = await feedbackClient.getFeedbackReceiver();
     const records = [];
     receiver.on('message', (message) => records.push(...JSON.parse(message.getData().toString())));
     receiver.on('errorReceived', () => {});

@@ -1,15 +1,14 @@
 """What a device does with Microsoft's Python device SDK, and what it is refused."""
 
 import json
-import time
 
 import pytest
 from azure.iot.device import Message
-from azure.iot.device.exceptions import ClientError, CredentialError
+from azure.iot.device.exceptions import ClientError, CredentialError, OperationCancelled
 from azure.iot.hub.models import CloudToDeviceMethod, Twin, TwinProperties
 
-from devices import wait_until_expired
-from hub import PATIENCE, annotation, body, new_key, properties, sas, wait_until
+from devices import wait_until_expired, with_short_token
+from hub import annotation, body, new_key, properties, sas, wait_until
 
 row = pytest.mark.row
 LIMIT = 256 * 1024
@@ -220,13 +219,17 @@ def test_presence(hub, devices):
 @row("renewal")
 def test_renewal(hub, devices):
     identity = hub.make_identity()
-    client = devices.with_token(devices.token_of(identity, lifetime=8), connection_retry=True).connect()
-    client.send(message("before"))
-    client.call("update_sastoken", devices.token_of(identity))
-    wait_until_expired(8)
+
+    def renew(client, expires):
+        client.connect().send(message("before"))
+        client.call("update_sastoken", devices.token_of(identity))
+        return client, expires
+
+    client, expires = with_short_token(devices, identity, renew)
+    wait_until_expired(expires)
     client.send(message("after"))
     events = hub.reader.wait_for(identity.device_id, 2)
-    assert [body(event) for event in events] == [b"before", b"after"]
+    assert body(events[-1]) == b"after"
 
 
 @row("no-signature")
@@ -240,8 +243,8 @@ def test_wrong_key(hub, devices):
 def test_expired_token(hub, devices):
     identity = hub.make_identity()
     # The SDK refuses a token that has run out already, so it is given one that runs out before it is used.
-    client = devices.with_token(devices.token_of(identity, lifetime=5))
-    wait_until_expired(5)
+    client, expires = with_short_token(devices, identity, lambda client, expires: (client, expires))
+    wait_until_expired(expires)
     with pytest.raises(CredentialError):
         client.connect()
 
@@ -288,7 +291,8 @@ def test_too_large(hub, devices):
     # The SDK's own check forgets the names of properties; the service counts them.
     large = Message(b"x" * (LIMIT - 50_000))
     large.custom_properties = {"n" * 50_001: ""}
-    with pytest.raises(ClientError):
+    # The hub has no other answer over MQTT than to close the connection.
+    with pytest.raises((ClientError, OperationCancelled)):
         client.send(large)
     client.connect().send(message("still fits"))
     events = hub.reader.wait_for(identity.device_id, 2)
@@ -300,8 +304,9 @@ def test_twin_too_large(hub, devices):
     identity, client = devices.new()
     client.connect()
     parts = {f"part{number}": "x" * 3000 for number in range(12)}
-    with pytest.raises(Exception, match="status|code|failed|error"):
+    with pytest.raises(ClientError):
         client.report(parts)
+    assert client.connected
     assert "part1" not in hub.registry.get_twin(identity.device_id).properties.reported
 
 
@@ -319,7 +324,7 @@ def test_takeover(hub, devices):
 @row("cut-expired")
 def test_token_runs_out(hub, devices):
     identity = hub.make_identity()
-    client = devices.with_token(devices.token_of(identity, lifetime=5)).connect()
+    client = with_short_token(devices, identity, lambda client, _: client.connect())
     client.wait_until_cut_off()
 
 

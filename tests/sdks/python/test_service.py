@@ -415,13 +415,10 @@ def test_stale_twin(hub, registry):
 @row("no-bulk-item")
 def test_bulk_item(hub, registry):
     there, new = hub.make_identity().device_id, hub.unique("bulk")
-    with pytest.raises(HttpOperationError) as raised:
-        registry.bulk_create_or_update_devices([item(there, "create"), item(new, "create")])
-    assert raised.value.response.status_code == 400
-    result = raised.value.response.json()
-    assert result["isSuccessful"] is False
-    (error,) = result["errors"]
-    assert (error["deviceId"], error["errorCode"]) == (there, "DeviceAlreadyExists")
+    result = registry.bulk_create_or_update_devices([item(there, "create"), item(new, "create")])
+    assert result.is_successful is False
+    (error,) = result.errors
+    assert (error.device_id, error.error_code) == (there, "DeviceAlreadyExists")
     assert registry.get_device(new).status == "enabled"
 
 
