@@ -51,12 +51,13 @@ impl Session {
         let Some(link) = self.link(link).filter(|link| link.state == State::AttachReceived) else { return };
         link.state = State::Attached;
         let max_message_size = match link.role {
-            Role::Sender => None,
-            Role::Receiver => Some(reply.max_message_size.unwrap_or(settings.max_message_size)),
+            // The hub tells it here too, though the limit that counts is the receiver's.
+            Role::Sender => reply.max_message_size,
+            Role::Receiver => {
+                link.max_message_size = reply.max_message_size.unwrap_or(settings.max_message_size);
+                Some(link.max_message_size)
+            }
         };
-        if let Some(limit) = max_message_size {
-            link.max_message_size = limit;
-        }
         let attach = Attach {
             name: std::mem::take(&mut link.name),
             handle,

@@ -255,7 +255,7 @@ pub struct AttachReply {
     pub snd_settle_mode: SenderSettleMode,
     /// How the receiving end settles.
     pub rcv_settle_mode: ReceiverSettleMode,
-    /// The largest message we take on it; the connection's setting if none.
+    /// The largest message we take on it; the connection's setting if none. On a link that sends: only told.
     pub max_message_size: Option<u64>,
     /// Extensions offered.
     pub offered_capabilities: Vec<Symbol>,

@@ -5,40 +5,69 @@ use std::sync::Arc;
 use hubward_amqp::connection::{AttachReply, LinkRef};
 use hubward_amqp::performative::{Attach, Error, Role, SenderSettleMode, condition};
 use hubward_amqp::types::{Symbol, Value};
-use percent_encoding::percent_decode_str;
 
+use super::commands::{self, Commands};
 use super::desk::{self, Service};
-use super::node::Node;
+use super::feedback::{self, FeedbackLink};
+use super::jobs::{Asked, Done};
+use super::link::{Allowance, DeviceKind, DeviceLink, Link};
+use super::mailbox::Mailbox;
+use super::methods::{self, MethodRequests};
+use super::node::{Node, Place};
 use super::reading::{self, Reading};
 use super::redirect::redirect;
-use super::served::{Link, Served};
+use super::served::Served;
 use super::telemetry::{self, Telemetry};
-use crate::access::{Denied, Principal};
+use super::twins::{self, TwinAnswers, TwinRequests};
 use crate::events::{AuthMethod, Claimed};
 use crate::identity::Identity;
+use crate::limits::{Kind, Refusal};
+
+/// Links of one connection: several for each of 999 devices. A bound of this hub's own, so that nobody can fill its memory.
+const MAX_LINKS: usize = 10_000;
+/// The largest transfer on a link for messages to devices (reference, 3.1).
+const MAX_COMMAND: u64 = 64 * 1024;
+/// What an encoded message may have beside what counts by the service's formula.
+const ENVELOPE: u64 = 64 * 1024;
 
 impl Served {
-    pub(super) fn on_attach(&mut self, link: LinkRef, attach: &Attach) {
+    pub(super) fn on_attach(&mut self, link: LinkRef, attach: Box<Attach>) {
         let address = match attach.role {
             Role::Sender => attach.target.as_ref().and_then(|target| target.address.as_deref()),
             Role::Receiver => attach.source.as_ref().and_then(|source| source.address.as_deref()),
         };
-        let address = address.unwrap_or_default();
-        let node = Node::parse(address, &self.state.names);
+        let address = address.unwrap_or_default().to_owned();
+        if self.links.len() + self.asked.len() >= MAX_LINKS {
+            let text = format!("a connection may have {MAX_LINKS} links");
+            return self.refuse(link, &address, Error::new(condition::RESOURCE_LIMIT_EXCEEDED, text));
+        }
+        let node = Node::parse(&address, &self.state.names);
+        let not_served =
+            |what: &str| Err(Error::new(condition::NOT_IMPLEMENTED, format!("this local hub has no {what}")));
         let accepted = match (node, attach.role) {
-            (Node::Cbs, role) => self.attach_service(link, Service::Cbs, role, attach),
-            (Node::Management, role) => self.attach_service(link, Service::Management, role, attach),
-            (Node::Telemetry { device }, Role::Sender) => self.attach_telemetry(link, &device, attach),
+            (Node::Cbs, role) => self.attach_service(link, Service::Cbs, role, &attach),
+            (Node::Management, role) => self.attach_service(link, Service::Management, role, &attach),
+            (Node::Device { device, place }, role) if place.takes(role) => {
+                self.ask_for_device(Asked { link, device, place, attach })
+            }
+            (Node::Commands, Role::Sender) => self.attach_commands(link, &attach),
+            (Node::Feedback, Role::Receiver) => self.attach_feedback(link, &attach),
+            (Node::Module, _) => not_served("modules"),
+            (Node::FileNotifications, Role::Receiver) => not_served("file upload, so it notifies of none"),
             (Node::HubEvents { rest }, Role::Receiver) => Err(self.redirected(&rest)),
             (Node::Partition { group, partition }, Role::Receiver) => {
-                self.attach_reading(link, group, &partition, attach)
+                self.attach_reading(link, group, &partition, &attach)
             }
             _ => Err(Error::new(condition::NOT_FOUND, format!("there is nothing at {address:?} for such a link"))),
         };
         if let Err(error) = accepted {
-            tracing::info!(connection = %self.id, address, %error, "amqp: link refused");
-            self.connection.refuse_attach(link, error);
+            self.refuse(link, &address, error);
         }
+    }
+
+    fn refuse(&mut self, link: LinkRef, address: &str, error: Error) {
+        tracing::info!(connection = %self.id, address, %error, "amqp: link refused");
+        self.connection.refuse_attach(link, error);
     }
 
     fn attach_service(&mut self, link: LinkRef, service: Service, role: Role, attach: &Attach) -> Result<(), Error> {
@@ -57,67 +86,118 @@ impl Served {
         Ok(())
     }
 
-    fn attach_telemetry(&mut self, link: LinkRef, device: &str, attach: &Attach) -> Result<(), Error> {
+    /// A device asks for a link. Its first on this connection counts as a new connection.
+    fn ask_for_device(&mut self, asked: Asked) -> Result<(), Error> {
         if !self.encrypted {
-            return Err(Error::new(condition::UNAUTHORIZED_ACCESS, "devices send over TLS only"));
+            return Err(Error::new(condition::UNAUTHORIZED_ACCESS, "devices connect over TLS only"));
         }
-        let (identity, method) = self.authorised(device)?;
-        let telemetry = Telemetry {
-            device_id: identity.device_id.clone(),
-            generation_id: identity.generation_id.clone(),
-            method,
-            since_credit: 0,
-        };
-        if self.state.presence.claim(&telemetry.device_id, self.id, &self.notices) {
-            // UNCONFIRMED (reference, 3.7): how the service ends the older connection. Here its links are stolen.
-            tracing::warn!(device, "a second connection for the same device: the older one's links are detached");
+        let (identity, _) = self.authorised(&asked.device, asked.place)?;
+        if self.seats.contains_key(&identity.device_id) {
+            return self.attach_device(asked);
         }
-        // Had the identity changed since it was looked at, nobody would have told us before we had the seat.
-        if let Err(error) = self.authorised(device) {
-            self.state.presence.release(&telemetry.device_id, self.id);
-            return Err(error);
-        }
-        let mut reply = AttachReply::echo(attach);
-        reply.max_message_size = Some(telemetry::MAX_TRANSFER);
-        self.connection.accept_attach(link, reply);
-        self.connection.grant_credit(link, telemetry::CREDIT);
-        self.links.insert(link, Link::Telemetry(telemetry));
+        self.asked.insert(asked.link);
+        let (asked, limits) = (Box::new(asked), self.state.limits.clone());
+        self.jobs.start(async move {
+            let outcome = limits.admit(Kind::Connect).await;
+            Done::Connect { asked, outcome }
+        });
         Ok(())
     }
 
-    /// The identity of `device`, if a token on this connection lets it send.
-    ///
-    /// UNCONFIRMED (reference, 3.7 and 10): what the service says to a disabled device. Absent and disabled ones are not
-    /// found, all else is unauthorized.
-    fn authorised(&self, device: &str) -> Result<(Arc<Identity>, AuthMethod), Error> {
-        let unauthorized =
-            || Error::new(condition::UNAUTHORIZED_ACCESS, format!("no valid token for device {device:?}"));
-        let decoded = percent_decode_str(device).decode_utf8_lossy();
-        let identities = &self.state.identities;
-        let identity = identities.get(device).or_else(|| identities.get(&decoded));
-        let Some(identity) = identity else {
-            // Whether an id exists is told only to those who could know.
-            let absent = self.tokens.absent(device).or_else(|| self.tokens.absent(&decoded));
-            let path = Telemetry::path(&decoded);
-            let by_policy = self.tokens.of_absent(&path, self.state.clock.now());
-            return Err(match absent {
-                Some(why) => Error::new(condition::NOT_FOUND, why.to_string()),
-                None if by_policy => {
-                    Error::new(condition::NOT_FOUND, Denied::UnknownDevice(decoded.into_owned()).to_string())
-                }
-                None => unauthorized(),
-            });
-        };
-        let path = Telemetry::path(&identity.device_id);
-        let grant = self.tokens.of_device(&identity, &path, self.state.clock.now());
-        if !identity.is_enabled() && (grant.is_some() || self.tokens.absent(&identity.device_id).is_some()) {
-            return Err(Error::new(condition::NOT_FOUND, Denied::Disabled(device.to_owned()).to_string()));
+    /// The limits let a device connect, or not.
+    pub(super) fn on_connected(&mut self, asked: Asked, outcome: Result<(), Refusal>) {
+        // It may have been taken back meanwhile.
+        if !self.asked.remove(&asked.link) {
+            return;
         }
-        let method = match &grant.ok_or_else(unauthorized)?.who {
-            Principal::Device { .. } => AuthMethod::DeviceSas,
-            Principal::Policy { .. } => AuthMethod::HubSas,
+        let (link, device) = (asked.link, asked.device.clone());
+        let accepted = match outcome {
+            Ok(()) => self.attach_device(asked),
+            Err(refusal) => Err(refusal.to_amqp()),
         };
-        Ok((identity, method))
+        if let Err(error) = accepted {
+            self.refuse(link, &device, error);
+        }
+    }
+
+    fn attach_device(&mut self, asked: Asked) -> Result<(), Error> {
+        let Asked { link, device, place, attach } = asked;
+        let (identity, method) = self.authorised(&device, place)?;
+        let device = identity.device_id.clone();
+        if !self.seats.contains_key(&device) {
+            let faults = &self.state.faults;
+            if method == AuthMethod::DeviceX509 {
+                faults.on_token(&device).map_err(|refusal| refusal.to_amqp())?;
+            }
+            faults.on_connect(&device).map_err(|refusal| refusal.to_amqp())?;
+            if self.state.presence.claim(&device, self.id, &self.notices) {
+                tracing::warn!(device = &*device, "a second connection for the same device: the older one's is ended");
+            }
+            // Had the identity changed since it was looked at, nobody would have told us before we had the seat.
+            if let Err(error) = self.authorised(&device, place) {
+                self.state.presence.release(&device, self.id);
+                return Err(error);
+            }
+        }
+        let mut reply = AttachReply::echo(&attach);
+        reply.max_message_size = match (place, attach.role) {
+            (Place::Events, _) => Some(telemetry::MAX_TRANSFER),
+            (Place::Messages, _) => Some(MAX_COMMAND),
+            (Place::Twin | Place::Methods, _) => None,
+        };
+        self.connection.accept_attach(link, reply);
+        let settled = attach.snd_settle_mode == SenderSettleMode::Settled;
+        let model_id = self.model_id(&identity, &attach);
+        let mut allow = |credit| Allowance::grant(credit, link, &mut self.connection);
+        let kind = match (place, attach.role) {
+            (Place::Events, _) => {
+                DeviceKind::Telemetry(Telemetry { method, model_id, allowance: allow(telemetry::CREDIT) })
+            }
+            (Place::Messages, _) => DeviceKind::Messages(Mailbox::new(settled)),
+            (Place::Twin, Role::Sender) => DeviceKind::TwinRequests(TwinRequests::new(&attach, allow(twins::CREDIT))),
+            (Place::Twin, Role::Receiver) => DeviceKind::TwinAnswers(TwinAnswers::new(&attach)),
+            (Place::Methods, Role::Sender) => DeviceKind::MethodAnswers(allow(methods::CREDIT)),
+            (Place::Methods, Role::Receiver) => DeviceKind::MethodRequests(MethodRequests::default()),
+        };
+        self.enter(link, DeviceLink { device, generation: identity.generation_id.clone(), place, kind });
+        Ok(())
+    }
+
+    /// The model a device says it follows (reference, 3.4); its twin tells it from then on.
+    fn model_id(&mut self, identity: &Arc<Identity>, attach: &Attach) -> Option<Arc<str>> {
+        let model_id: Arc<str> = property(attach, "com.microsoft:model-id")?.as_str()?.into();
+        let (state, identity, named) = (self.state.clone(), identity.clone(), model_id.clone());
+        self.jobs.start(async move {
+            let outcome = state.devices.set_model_id(&identity, &named).await;
+            Done::Noted { what: identity.device_id.clone(), outcome }
+        });
+        Some(model_id)
+    }
+
+    fn attach_commands(&mut self, link: LinkRef, attach: &Attach) -> Result<(), Error> {
+        if !self.may_serve(&[&commands::PATH]) {
+            let text = "sending to devices needs a token of a policy with ServiceConnect";
+            return Err(Error::new(condition::UNAUTHORIZED_ACCESS, text));
+        }
+        let mut reply = AttachReply::echo(attach);
+        // What is too large by the formula is refused by name, not by ending the link.
+        reply.max_message_size = Some(2 * MAX_COMMAND + ENVELOPE);
+        self.connection.accept_attach(link, reply);
+        let allowance = Allowance::grant(commands::CREDIT, link, &mut self.connection);
+        self.links.insert(link, Link::Commands(Commands { allowance }));
+        Ok(())
+    }
+
+    fn attach_feedback(&mut self, link: LinkRef, attach: &Attach) -> Result<(), Error> {
+        if !self.may_serve(&[&feedback::PATH]) {
+            let text = "feedback needs a token of a policy with ServiceConnect";
+            return Err(Error::new(condition::UNAUTHORIZED_ACCESS, text));
+        }
+        self.connection.accept_attach(link, AttachReply::echo(attach));
+        let settled = attach.snd_settle_mode == SenderSettleMode::Settled;
+        self.links.insert(link, Link::Feedback(Box::new(FeedbackLink::new(settled))));
+        self.feedback_links += 1;
+        Ok(())
     }
 
     fn redirected(&self, rest: &[String]) -> Error {
@@ -127,6 +207,11 @@ impl Served {
         } else {
             Error::new(condition::UNAUTHORIZED_ACCESS, "reading events needs a policy with ServiceConnect")
         }
+    }
+
+    /// Whether a token of a policy with ServiceConnect covers one of `paths`. Services come over TLS, or read only.
+    pub(super) fn may_serve(&self, paths: &[&[&str]]) -> bool {
+        self.encrypted && self.may_read(paths)
     }
 
     fn may_read(&self, paths: &[&[&str]]) -> bool {
@@ -182,6 +267,17 @@ impl Served {
         self.links.insert(link, Link::Reading(Box::new(reading)));
         self.readers.push(link);
         Ok(())
+    }
+}
+
+impl Place {
+    /// Whether a peer in `role` may have a link to it.
+    fn takes(self, role: Role) -> bool {
+        match self {
+            Self::Events => role == Role::Sender,
+            Self::Messages => role == Role::Receiver,
+            Self::Twin | Self::Methods => true,
+        }
     }
 }
 

@@ -2,28 +2,32 @@
 
 use std::sync::Arc;
 
+use hubward_amqp::connection::LinkRef;
 use hubward_amqp::performative::{Error, condition};
 use hubward_model::Timestamp;
 
-use super::served::{Link, Served};
-use super::telemetry::Telemetry;
+use super::link::Link;
+use super::served::Served;
+use super::{commands, feedback};
 use crate::access::Denied;
 use crate::presence::Notice;
 
 impl Served {
-    /// Somebody else changed what this connection stands on.
+    /// Somebody else changed what this connection stands on, or has something for a device it serves.
     pub(super) fn on_notice(&mut self, notice: Notice) {
         match notice {
             Notice::Stolen(device) => {
+                // UNCONFIRMED (reference, 3.7): with which condition the service ends the older connection's links.
                 let error = || Error::new(condition::LINK_STOLEN, "another connection has taken the device over");
                 self.detach_device(&device, error);
             }
-            Notice::Changed(device) => self.recheck(&device),
             Notice::Dropped(device, why) => {
                 self.detach_device(&device, || Error::new(condition::DETACH_FORCED, why));
             }
-            // Not listened to here yet.
-            Notice::Messages(_) | Notice::Desired(..) | Notice::Method(..) => {}
+            Notice::Changed(device) => self.recheck(&device),
+            Notice::Messages(device) => self.on_messages(&device),
+            Notice::Desired(device, update) => self.on_desired(&device, &update),
+            Notice::Method(device, call) => self.on_method(&device, &call),
             Notice::Evicted(id) => {
                 let link = self.links.iter().find_map(|(link, kind)| match kind {
                     Link::Reading(reading) if reading.id == id => Some(*link),
@@ -42,38 +46,36 @@ impl Served {
     ///
     /// UNCONFIRMED (reference, 10): whether and how the service ends them at once.
     fn recheck(&mut self, device: &Arc<str>) {
-        let served = self.links.values().find_map(|link| match link {
-            Link::Telemetry(telemetry) if telemetry.device_id == *device => Some(telemetry.generation_id.clone()),
-            _ => None,
-        });
-        let Some(generation_id) = served else { return };
+        let links = self.links_of(device);
         let identity = self.state.identities.get(device);
-        let path = Telemetry::path(device);
-        let now = self.state.clock.now();
-        let error = match &identity {
-            None => Error::new(condition::NOT_FOUND, Denied::UnknownDevice(device.to_string()).to_string()),
-            Some(identity) if !identity.is_enabled() => {
-                Error::new(condition::NOT_FOUND, Denied::Disabled(device.to_string()).to_string())
-            }
-            Some(identity)
-                if identity.generation_id == generation_id && self.tokens.of_device(identity, &path, now).is_some() =>
-            {
-                return;
-            }
-            Some(_) => Error::new(condition::UNAUTHORIZED_ACCESS, "the device's keys were changed"),
-        };
-        self.detach_device(device, || error.clone());
+        for link in links {
+            let Some(Link::Device(of)) = self.links.get(&link) else { continue };
+            let error = match &identity {
+                None => Error::new(condition::NOT_FOUND, Denied::UnknownDevice(device.to_string()).to_string()),
+                Some(identity) if !identity.is_enabled() => {
+                    Error::new(condition::NOT_FOUND, Denied::Disabled(device.to_string()).to_string())
+                }
+                Some(identity)
+                    if identity.generation_id == of.generation && self.proof(identity, of.place).is_some() =>
+                {
+                    continue;
+                }
+                Some(_) => Error::new(condition::UNAUTHORIZED_ACCESS, "the device's keys were changed"),
+            };
+            self.end_device_link(link, device, error);
+        }
     }
 
     fn detach_device(&mut self, device: &Arc<str>, error: impl Fn() -> Error) {
-        let of_device = |kind: &Link| matches!(kind, Link::Telemetry(telemetry) if telemetry.device_id == *device);
-        let links: Vec<_> = self.links.iter().filter(|(_, kind)| of_device(kind)).map(|(link, _)| *link).collect();
-        for link in links {
-            let error = error();
-            tracing::info!(device = &**device, %error, "amqp: device detached");
-            self.connection.detach(link, Some(error));
-            self.forget(link);
+        for link in self.links_of(device) {
+            self.end_device_link(link, device, error());
         }
+    }
+
+    fn end_device_link(&mut self, link: LinkRef, device: &Arc<str>, error: Error) {
+        tracing::info!(device = &**device, %error, "amqp: device detached");
+        self.connection.detach(link, Some(error));
+        self.forget(link);
     }
 
     /// When the next token expires.
@@ -95,10 +97,14 @@ impl Served {
         for (link, kind) in &self.links {
             let holds = match kind {
                 Link::Requests(_) | Link::Answers => true,
-                Link::Telemetry(telemetry) => self.state.identities.get(&telemetry.device_id).is_none_or(|identity| {
-                    self.tokens.of_device(&identity, &Telemetry::path(&identity.device_id), now).is_some()
-                }),
+                Link::Device(of) => self
+                    .state
+                    .identities
+                    .get(&of.device)
+                    .is_none_or(|identity| self.proof(&identity, of.place).is_some()),
                 Link::Reading(reading) => self.may_read_partition(&reading.group, &reading.partition.to_string()),
+                Link::Commands(_) => self.may_serve(&[&commands::PATH]),
+                Link::Feedback(_) => self.may_serve(&[&feedback::PATH]),
             };
             if !holds {
                 expired.push(*link);

@@ -1,10 +1,9 @@
 //! Nodes that answer requests: which link an answer goes to, and answers that wait for its credit.
 
-use std::collections::VecDeque;
+use hubward_amqp::connection::{Channel, Connection, LinkRef};
+use hubward_amqp::message::Message;
 
-use bytes::Bytes;
-use hubward_amqp::connection::{Channel, Connection, Delivery, LinkRef, SendRefused};
-use hubward_amqp::message::{FORMAT_AMQP, Message};
+use super::outbox::Outbox;
 
 /// Requests a client may send ahead (reference, 3.1).
 pub(super) const CREDIT: u32 = 100;
@@ -29,14 +28,13 @@ struct Window {
     service: Service,
     /// The client's name for its end, which a request may give as reply-to.
     name: Option<String>,
-    waiting: VecDeque<Bytes>,
-    next_tag: u32,
+    outbox: Outbox,
 }
 
 impl Desk {
     /// A client's receiver link, for answers of `service`.
     pub(super) fn open(&mut self, link: LinkRef, service: Service, name: Option<String>) {
-        self.windows.push(Window { link, service, name, waiting: VecDeque::new(), next_tag: 0 });
+        self.windows.push(Window { link, service, name, outbox: Outbox::default() });
     }
 
     /// The link is gone, and what waited for it.
@@ -51,7 +49,7 @@ impl Desk {
 
     /// How many answers wait for credit.
     pub(super) fn waiting(&self) -> usize {
-        self.windows.iter().map(|window| window.waiting.len()).sum()
+        self.windows.iter().map(|window| window.outbox.len()).sum()
     }
 
     /// Sends `answer` to a request that came over `channel`. Many clients name no reply-to, or one that is no address:
@@ -73,40 +71,20 @@ impl Desk {
             tracing::info!(?service, "amqp: an answer has no link to go to, dropped");
             return;
         };
-        window.waiting.push_back(answer.to_bytes());
-        window.send(connection);
+        window.outbox.push(answer, window.link, connection);
     }
 
     /// A link has credit: what waits for it is sent.
     pub(super) fn credit(&mut self, connection: &mut Connection, link: LinkRef) {
         for window in self.windows.iter_mut().filter(|window| window.link == link) {
-            window.send(connection);
+            window.outbox.flush(window.link, connection);
         }
     }
 
     /// An AMQP session has room: what waits for it is sent.
     pub(super) fn room(&mut self, connection: &mut Connection) {
         for window in &mut self.windows {
-            window.send(connection);
-        }
-    }
-}
-
-impl Window {
-    fn send(&mut self, connection: &mut Connection) {
-        while let Some(payload) = self.waiting.front() {
-            let tag = self.next_tag.to_be_bytes();
-            let delivery = Delivery { tag: &tag, message_format: FORMAT_AMQP, payload, settled: true };
-            match connection.send(self.link, delivery) {
-                Ok(_) => {
-                    self.next_tag = self.next_tag.wrapping_add(1);
-                    self.waiting.pop_front();
-                }
-                Err(SendRefused::NoCredit | SendRefused::NoWindow) => return,
-                Err(SendRefused::TooLarge { .. } | SendRefused::Tag(_) | SendRefused::Closed) => {
-                    self.waiting.pop_front();
-                }
-            }
+            window.outbox.flush(window.link, connection);
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hubward_amqp::message::{FORMAT_AMQP, FORMAT_BATCH, Message, unbatch};
 use hubward_amqp::performative::{Error, condition};
-use hubward_amqp::types::Symbol;
+use hubward_amqp::types::{Symbol, Value};
 
 use crate::events::{AuthMethod, MAX_MESSAGE, NewEvent, message_size};
 
@@ -17,10 +17,11 @@ pub(super) struct Sender<'a> {
     pub(super) device_id: &'a Arc<str>,
     pub(super) generation_id: &'a Arc<str>,
     pub(super) method: AuthMethod,
+    pub(super) model_id: Option<&'a str>,
 }
 
-/// The events in a transfer. One that cannot be taken refuses the whole.
-pub(super) fn events(sender: &Sender<'_>, format: u32, payload: &Bytes) -> Result<Vec<NewEvent>, Error> {
+/// The events in a transfer, and their sizes. One that cannot be taken refuses the whole.
+pub(super) fn events(sender: &Sender<'_>, format: u32, payload: &Bytes) -> Result<(Vec<NewEvent>, Vec<usize>), Error> {
     let undecodable = |_| Error::new(condition::DECODE_ERROR, "the message cannot be decoded");
     let encoded = match format {
         FORMAT_AMQP => vec![payload.clone()],
@@ -30,20 +31,24 @@ pub(super) fn events(sender: &Sender<'_>, format: u32, payload: &Bytes) -> Resul
     if encoded.is_empty() {
         return Err(Error::new(Symbol::from_static("com.microsoft:argument-error"), "the batch is empty"));
     }
-    let mut total = 0;
+    let mut sizes = Vec::with_capacity(encoded.len());
     let mut events = Vec::with_capacity(encoded.len());
     for encoded in &encoded {
-        let message = Message::decode(encoded).map_err(undecodable)?;
+        let mut message = Message::decode(encoded).map_err(undecodable)?;
         let size = message_size(&message);
         if size > MAX_MESSAGE {
             let text = format!("the message has {size} bytes, {MAX_MESSAGE} are allowed");
             return Err(Error::new(condition::MESSAGE_SIZE_EXCEEDED, text));
         }
-        total += size;
+        sizes.push(size);
+        if let Some(model_id) = sender.model_id {
+            message.message_annotations.push((Symbol::from_static("dt-dataschema"), Value::String(model_id.into())));
+        }
         let event =
             NewEvent::from_message(sender.device_id.clone(), sender.generation_id.clone(), sender.method, message);
         events.push(event);
     }
+    let total: usize = sizes.iter().sum();
     // UNCONFIRMED (reference, 3.6): whether the service holds the batch as a whole to these. The C SDK sends larger ones,
     // so they are taken up to the link's max-message-size.
     if total > DOCUMENTED_BATCH.0 || events.len() > DOCUMENTED_BATCH.1 {
@@ -54,7 +59,7 @@ pub(super) fn events(sender: &Sender<'_>, format: u32, payload: &Bytes) -> Resul
             "a batch beyond the documented 256 KB or 500 messages: the real hub might refuse it"
         );
     }
-    Ok(events)
+    Ok((events, sizes))
 }
 
 #[cfg(test)]
@@ -63,8 +68,13 @@ mod unit {
 
     fn take(format: u32, payload: &Bytes) -> Result<Vec<NewEvent>, Error> {
         let (device_id, generation_id) = ("d".into(), "1".into());
-        let sender = Sender { device_id: &device_id, generation_id: &generation_id, method: AuthMethod::DeviceSas };
-        events(&sender, format, payload)
+        let sender = Sender {
+            device_id: &device_id,
+            generation_id: &generation_id,
+            method: AuthMethod::DeviceSas,
+            model_id: None,
+        };
+        events(&sender, format, payload).map(|(events, _)| events)
     }
 
     #[test]

@@ -7,11 +7,21 @@ use crate::names::{Names, without_port};
 pub(super) enum Node {
     /// Where tokens are put.
     Cbs,
-    /// Where a device's messages go (its id as it stands in the address).
-    Telemetry {
-        /// The device's id, perhaps percent-encoded.
+    /// A place of a device's.
+    Device {
+        /// The device's id as it stands in the address, perhaps percent-encoded.
         device: String,
+        /// Which.
+        place: Place,
     },
+    /// A place of a module's, which this hub has not.
+    Module,
+    /// Where services send messages to devices.
+    Commands,
+    /// Where services hear what became of those.
+    Feedback,
+    /// Where services would hear of uploaded files, which this hub has not.
+    FileNotifications,
     /// Events under the hub's own host: readers are sent elsewhere, with this rest of the path.
     HubEvents {
         /// `$management`, or `ConsumerGroups/{group}/Partitions/{number}`.
@@ -28,6 +38,42 @@ pub(super) enum Node {
     },
     /// Nothing this hub has.
     Unknown,
+}
+
+/// What a device can attach to (reference, 3.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Its messages to the hub.
+    Events,
+    /// Messages to it.
+    Messages,
+    /// Its twin.
+    Twin,
+    /// Its direct methods.
+    Methods,
+}
+
+impl Place {
+    fn of(rest: &[&str]) -> Option<Self> {
+        match rest {
+            ["messages", "events"] => Some(Self::Events),
+            ["messages", "devicebound"] => Some(Self::Messages),
+            ["twin"] => Some(Self::Twin),
+            ["methods", "devicebound"] => Some(Self::Methods),
+            _ => None,
+        }
+    }
+
+    /// The path below the hub that a token must cover.
+    pub(super) fn path<'a>(self, device_id: &'a str) -> Vec<&'a str> {
+        let rest: &[&str] = match self {
+            Self::Events => &["messages", "events"],
+            Self::Messages => &["messages", "devicebound"],
+            Self::Twin => &["twin"],
+            Self::Methods => &["methods", "devicebound"],
+        };
+        [&["devices", device_id], rest].concat()
+    }
 }
 
 impl Node {
@@ -50,7 +96,14 @@ impl Node {
         match lower.as_slice() {
             ["$cbs"] => Self::Cbs,
             ["$management"] => Self::Management,
-            ["devices", _, "messages", "events"] => Self::Telemetry { device: segments[1].to_owned() },
+            ["devices", _, "modules", _, rest @ ..] if Place::of(rest).is_some() => Self::Module,
+            ["devices", _, rest @ ..] => match Place::of(rest) {
+                Some(place) => Self::Device { device: segments[1].to_owned(), place },
+                None => Self::Unknown,
+            },
+            ["messages", "devicebound"] => Self::Commands,
+            ["messages", "servicebound", "feedback"] => Self::Feedback,
+            ["messages", "servicebound", "filenotifications"] => Self::FileNotifications,
             ["messages", "events", ..] => {
                 Self::HubEvents { rest: segments[2..].iter().map(|segment| (*segment).to_owned()).collect() }
             }
@@ -70,7 +123,8 @@ mod unit {
     #[test]
     fn every_spelling_of_an_address_is_understood() {
         let names = Names::new("hub1", "localhost").unwrap();
-        let device = |id: &str| Node::Telemetry { device: id.to_owned() };
+        let at = |id: &str, place| Node::Device { device: id.to_owned(), place };
+        let device = |id: &str| at(id, Place::Events);
         let partition = Node::Partition { group: "$Default".to_owned(), partition: "0".to_owned() };
         for (address, node) in [
             ("$cbs", Node::Cbs),
@@ -80,7 +134,17 @@ mod unit {
             ("amqps://hub1.azure-devices.net/devices/d%231/messages/events", device("d%231")),
             ("amqps://localhost:5671/devices/d1/messages/events", device("d1")),
             ("amqps://elsewhere/devices/d1/messages/events", Node::Unknown),
-            ("/devices/d1/messages/devicebound", Node::Unknown),
+            ("/devices/d1/messages/devicebound", at("d1", Place::Messages)),
+            ("amqps://localhost:5671/devices/d1/messages/deviceBound", at("d1", Place::Messages)),
+            ("/devices/d1/twin", at("d1", Place::Twin)),
+            ("/devices/d1/methods/devicebound", at("d1", Place::Methods)),
+            ("/devices/d1/other", Node::Unknown),
+            ("/devices/d1/modules/m/messages/events", Node::Module),
+            ("/devices/d1/modules/m/twin", Node::Module),
+            ("/messages/devicebound", Node::Commands),
+            ("amqps://hub1.azure-devices.net/messages/devicebound", Node::Commands),
+            ("/messages/serviceBound/feedback", Node::Feedback),
+            ("/messages/servicebound/filenotifications", Node::FileNotifications),
             ("hub1/ConsumerGroups/$Default/Partitions/0", partition.clone()),
             ("amqps://localhost/HUB1/consumergroups/$Default/partitions/0", partition),
             ("hub2/ConsumerGroups/$Default/Partitions/0", Node::Unknown),

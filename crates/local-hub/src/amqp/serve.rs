@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::reading::HIGH_WATER;
 use super::served::Served;
 use crate::accept::{Serving, accept_until};
+use crate::access::Thumbprints;
 use crate::state::State;
 
 /// A client has this long for the TLS handshake, and again to open the connection.
@@ -29,6 +30,8 @@ const LAST_COMMIT: Duration = Duration::from_secs(5);
 const LAST_WORD: Duration = Duration::from_secs(1);
 /// What is read at once.
 const READ_BYTES: usize = 16 * 1024;
+/// What waits to be written is never more; a reader's events stop far below.
+const MAX_UNREAD: usize = 8 << 20;
 /// The clock is looked at no later than this, in case the machine's own was moved.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 
@@ -45,9 +48,13 @@ pub(crate) async fn serve(
     accept_until(listener, name, &faults, stop.clone(), move |stream, peer| -> Serving {
         let (state, stop, acceptor) = (state.clone(), stop.clone(), acceptor.clone());
         Box::pin(async move {
-            let Some(acceptor) = acceptor else { return Box::pin(run(stream, peer, false, state, stop)).await };
+            let plain = Arrival { peer, encrypted: false, certificate: None };
+            let Some(acceptor) = acceptor else { return Box::pin(serve_stream(stream, plain, state, stop)).await };
             match timeout(PATIENCE, acceptor.accept(stream)).await {
-                Ok(Ok(stream)) => Box::pin(run(stream, peer, true, state, stop)).await,
+                Ok(Ok(stream)) => {
+                    let arrival = Arrival { peer, encrypted: true, certificate: Thumbprints::of_peer(&stream) };
+                    Box::pin(serve_stream(stream, arrival, state, stop)).await;
+                }
                 Ok(Err(error)) => tracing::info!(%peer, %error, "amqps: TLS failed"),
                 Err(_) => tracing::info!(%peer, "amqps: the TLS handshake took too long"),
             }
@@ -56,19 +63,29 @@ pub(crate) async fn serve(
     .await;
 }
 
+/// Who has come, before a word of AMQP.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    pub(crate) peer: SocketAddr,
+    /// Over TLS; else events may be read, and nothing else.
+    pub(crate) encrypted: bool,
+    /// The certificate shown in the TLS handshake.
+    pub(crate) certificate: Option<Thumbprints>,
+}
+
 /// Serves one connection to its end.
-async fn run(
+pub(crate) async fn serve_stream(
     stream: impl AsyncRead + AsyncWrite,
-    peer: SocketAddr,
-    encrypted: bool,
+    arrival: Arrival,
     state: Arc<State>,
     stop: CancellationToken,
 ) {
+    let Arrival { peer, encrypted, certificate } = arrival;
     let container_id = format!("DeviceGateway_{}", uuid::Uuid::new_v4().simple());
     // Figures, mechanisms and names of the default are the real hub's (reference, 3.1).
     let config = ServerConfig::new(container_id);
     let (notices, mut heard) = mpsc::unbounded_channel();
-    let mut served = Served::new(state.clone(), Connection::server(config), encrypted, notices);
+    let mut served = Served::new(state.clone(), Connection::server(config), encrypted, certificate, notices);
     tracing::debug!(%peer, connection = %served.id, encrypted, "amqp: connected");
     let ended = converse(stream, &mut served, &mut heard, &stop).await;
     served.release();
@@ -85,6 +102,7 @@ async fn converse(
     let (mut from_peer, mut to_peer) = tokio::io::split(stream);
     let state = served.state.clone();
     let mut durable = state.events.watch();
+    let mut feedback = state.devices.watch_feedback();
     let mut clock_moves = state.clock.moves();
     let mut input = BytesMut::new();
     let mut output = BytesMut::new();
@@ -93,6 +111,9 @@ async fn converse(
     let mut ending = Ending::No;
     loop {
         served.work().await;
+        if served.cut {
+            return "cut by a fault";
+        }
         if served.has_answered_login() {
             // What followed the login waited for its answer.
             served.receive(&mut input);
@@ -102,7 +123,7 @@ async fn converse(
         if served.is_opened() && ending == Ending::No {
             deadline = None;
         }
-        if ending == Ending::Draining && served.pending.is_empty() && served.stalled.is_none() {
+        if ending == Ending::Draining && served.is_idle() {
             served.close(Error::new(condition::CONNECTION_FORCED, "the hub is stopping"));
             ending = Ending::Closing;
             deadline = Some(now + LAST_WORD);
@@ -121,7 +142,11 @@ async fn converse(
         let may_read = !served.is_over()
             && served.stalled.is_none()
             && ending != Ending::Draining
+            && served.waiting_bytes() < HIGH_WATER
             && output.len() + served.connection.output().len() < 2 * HIGH_WATER;
+        if output.len() + served.connection.output().len() > MAX_UNREAD {
+            return "the peer does not read what it is sent";
+        }
         tokio::select! {
             pushed = push(&mut to_peer, &output), if !output.is_empty() || unflushed => match pushed {
                 Err(_) => return "the peer is gone",
@@ -142,6 +167,13 @@ async fn converse(
                 }
             },
             () = served.waiter.changed(), if !served.pending.is_empty() => {}
+            finished = served.jobs.wait(), if served.jobs.are_running() => {
+                if let Err(error) = finished {
+                    tracing::error!(%error, "amqp: a job failed");
+                    return "a job failed";
+                }
+            }
+            Ok(()) = feedback.changed(), if served.hears_feedback() => served.on_feedback_waits(),
             Some(notice) = heard.recv() => served.on_notice(notice),
             Ok(()) = durable.changed(), if served.has_readers() => {}
             () = room(&state), if served.stalled.is_some() => {}

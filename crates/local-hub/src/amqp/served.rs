@@ -1,6 +1,6 @@
 //! A connection's state, and what each protocol event does to it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::BytesMut;
@@ -9,17 +9,19 @@ use hubward_amqp::message::Message;
 use hubward_amqp::performative::{Error, Open, Outcome, condition};
 use hubward_amqp::sasl::SaslCode;
 use hubward_amqp::types::Symbol;
-use hubward_journal::{AppendError, Waiter};
+use hubward_journal::Waiter;
 use tokio::sync::mpsc;
 
 use super::desk::{self, Desk, Service};
-use super::intake::{self, Sender};
-use super::reading::{Paused, Reading};
-use super::telemetry::{self, Pending, Stalled, Telemetry};
+use super::jobs::Jobs;
+use super::link::{DeviceKind, Link};
+use super::reading::Paused;
+use super::seats::Seat;
+use super::telemetry::{Pending, Stalled};
 use super::tokens::Tokens;
 use super::{cbs, login, management};
-use crate::access::Grant;
-use crate::events::NewEvent;
+use crate::access::{Grant, Thumbprints};
+use crate::devices::Settle;
 use crate::names::without_port;
 use crate::presence::{ConnectionId, Notice};
 use crate::state::State;
@@ -31,9 +33,16 @@ pub(super) struct Served {
     pub(super) connection: Connection,
     /// False on the plain port, where events may be read and nothing else.
     pub(super) encrypted: bool,
+    /// What the peer showed in the TLS handshake.
+    pub(super) certificate: Option<Thumbprints>,
     pub(super) notices: mpsc::UnboundedSender<Notice>,
     pub(super) links: HashMap<LinkRef, Link>,
     pub(super) readers: Vec<LinkRef>,
+    pub(super) feedback_links: usize,
+    /// Links that are asked for and not answered yet.
+    pub(super) asked: HashSet<LinkRef>,
+    /// Devices this connection serves.
+    pub(super) seats: HashMap<Arc<str>, Seat>,
     pub(super) desk: Desk,
     /// Requests that could not be granted more of while answers wait for credit.
     owed_requests: Vec<LinkRef>,
@@ -43,19 +52,20 @@ pub(super) struct Served {
     pub(super) waiter: Arc<Waiter>,
     pub(super) pending: Pending,
     pub(super) stalled: Option<Stalled>,
+    pub(super) jobs: Jobs,
+    /// Links whose last delivery is a job still, with those that came after it.
+    busy: HashMap<LinkRef, VecDeque<IncomingDelivery>>,
+    /// Links whose job is done.
+    free: VecDeque<LinkRef>,
+    /// Mailboxes with credit that wait until what was sent is written.
+    pub(super) held: Vec<LinkRef>,
+    /// Bytes of deliveries that wait for jobs.
+    waiting_bytes: usize,
+    /// The connection is to end without a word: a fault wants it so.
+    pub(super) cut: bool,
     answered_login: bool,
     opened: bool,
     gone: bool,
-}
-
-/// What a link is for.
-pub(super) enum Link {
-    /// Requests come in.
-    Requests(Service),
-    /// Answers go out.
-    Answers,
-    Telemetry(Telemetry),
-    Reading(Box<Reading>),
 }
 
 impl Served {
@@ -63,6 +73,7 @@ impl Served {
         state: Arc<State>,
         connection: Connection,
         encrypted: bool,
+        certificate: Option<Thumbprints>,
         notices: mpsc::UnboundedSender<Notice>,
     ) -> Self {
         Self {
@@ -70,9 +81,13 @@ impl Served {
             state,
             connection,
             encrypted,
+            certificate,
             notices,
             links: HashMap::new(),
             readers: Vec::new(),
+            feedback_links: 0,
+            asked: HashSet::new(),
+            seats: HashMap::new(),
             desk: Desk::default(),
             owed_requests: Vec::new(),
             tokens: Tokens::default(),
@@ -80,6 +95,12 @@ impl Served {
             waiter: Waiter::new(),
             pending: Pending::default(),
             stalled: None,
+            jobs: Jobs::default(),
+            busy: HashMap::new(),
+            free: VecDeque::new(),
+            held: Vec::new(),
+            waiting_bytes: 0,
+            cut: false,
             answered_login: false,
             opened: false,
             gone: false,
@@ -113,18 +134,34 @@ impl Served {
         std::mem::take(&mut self.answered_login)
     }
 
+    /// Bytes of what was received and waits for something slow.
+    pub(super) fn waiting_bytes(&self) -> usize {
+        self.waiting_bytes
+    }
+
+    /// Whether everything received was dealt with.
+    pub(super) fn is_idle(&self) -> bool {
+        self.pending.is_empty() && self.stalled.is_none() && self.busy.is_empty() && self.jobs.are_done()
+    }
+
     /// Does what there is to do: protocol events, dispositions of what is durable, events for readers.
     pub(super) async fn work(&mut self) {
         self.go_on_appending();
         // What came after a transfer that cannot be appended waits with it, so that order is kept.
-        while self.stalled.is_none() {
-            let Some(event) = self.connection.next_event() else { break };
-            self.on_event(event).await;
+        while self.stalled.is_none() && !self.cut {
+            if let Some(done) = self.jobs.take() {
+                self.on_done(done);
+            } else if let Some(link) = self.free.pop_front() {
+                self.resume(link).await;
+            } else if let Some(event) = self.connection.next_event() {
+                self.on_event(event).await;
+            } else {
+                break;
+            }
         }
-        if self.pending.accept_durable(&mut self.connection, self.waiter.progress()) {
-            self.close(Error::new(condition::INTERNAL_ERROR, "events could not be written"));
-        }
+        self.answer_durable();
         self.grant_requests();
+        self.serve_held();
         self.pump();
     }
 
@@ -149,10 +186,16 @@ impl Served {
         match event {
             Event::Login(login) => self.on_login(login),
             Event::Opened(open) => self.on_opened(&open),
-            Event::AttachRequested { link, attach } => self.on_attach(link, &attach),
+            Event::AttachRequested { link, attach } => self.on_attach(link, attach),
             Event::Delivery { link, delivery } => self.on_delivery(link, delivery).await,
             Event::Credit { link, drain, .. } => self.on_credit(link, drain),
-            Event::Window { .. } => self.desk.room(&mut self.connection),
+            Event::Window { channel } => self.on_window(channel),
+            Event::Settled { link, first, last, outcome } => match self.links.get(&link) {
+                Some(Link::Device(_)) => self.on_message_outcome(link, first, last, &outcome),
+                Some(Link::Feedback(_)) => self.on_feedback_outcome(link, first, last, &outcome),
+                // Readers' outcomes mean nothing to an event stream.
+                _ => {}
+            },
             Event::Detached { link, error, .. } => {
                 tracing::debug!(connection = %self.id, ?error, "amqp: link detached");
                 self.forget(link);
@@ -164,8 +207,8 @@ impl Served {
                 }
                 self.release();
             }
-            // Our own begin and attach are never sent; readers' outcomes mean nothing to an event stream.
-            Event::Begun { .. } | Event::Attached { .. } | Event::Settled { .. } => {}
+            // Our own begin and attach are never sent.
+            Event::Begun { .. } | Event::Attached { .. } => {}
         }
     }
 
@@ -180,8 +223,10 @@ impl Served {
                 }
                 Err(code) => code,
             },
+            // Whether it is a device's is told when the device asks for a link.
+            Login::External { .. } if self.certificate.is_some() => SaslCode::Ok,
             Login::External { .. } => {
-                tracing::info!("amqp: SASL EXTERNAL refused: this hub takes no client certificates");
+                tracing::info!("amqp: SASL EXTERNAL refused: the client showed no certificate");
                 SaslCode::Auth
             }
         };
@@ -203,39 +248,53 @@ impl Served {
     }
 
     async fn on_delivery(&mut self, link: LinkRef, delivery: IncomingDelivery) {
-        match self.links.get_mut(&link) {
+        if let Some(queue) = self.busy.get_mut(&link) {
+            self.waiting_bytes += delivery.payload.len();
+            queue.push_back(delivery);
+        } else if self.take_in(link, delivery).await {
+            self.busy.insert(link, VecDeque::new());
+        }
+    }
+
+    /// Deals with a delivery. True if the link's next one has to wait for it.
+    async fn take_in(&mut self, link: LinkRef, delivery: IncomingDelivery) -> bool {
+        match self.links.get(&link) {
             Some(Link::Requests(service)) => {
                 let service = *service;
                 self.on_request(link, service, delivery).await;
+                false
             }
-            Some(Link::Telemetry(telemetry)) => {
-                telemetry.since_credit += 1;
-                if telemetry.since_credit >= telemetry::CREDIT / 2 {
-                    telemetry.since_credit = 0;
-                    self.connection.grant_credit(link, telemetry::CREDIT);
+            Some(Link::Device(of)) => match of.kind {
+                DeviceKind::Telemetry(_) => self.on_telemetry(link, &delivery),
+                DeviceKind::TwinRequests(_) => self.on_twin_request(link, &delivery),
+                DeviceKind::MethodAnswers(_) => {
+                    self.on_method_answer(link, &delivery);
+                    false
                 }
-                let sender = Sender {
-                    device_id: &telemetry.device_id,
-                    generation_id: &telemetry.generation_id,
-                    method: telemetry.method,
-                };
-                match intake::events(&sender, delivery.message_format, &delivery.payload) {
-                    Ok(events) => self.append(link, &delivery, events),
-                    Err(error) => {
-                        tracing::info!(device = &*telemetry.device_id, %error, "amqp: message rejected");
-                        if !delivery.settled {
-                            self.connection.settle(
-                                link,
-                                delivery.id,
-                                delivery.id,
-                                Outcome::Rejected(Some(Box::new(error))),
-                            );
-                        }
-                    }
-                }
-            }
+                DeviceKind::Messages(_) | DeviceKind::TwinAnswers(_) | DeviceKind::MethodRequests(_) => false,
+            },
+            Some(Link::Commands(_)) => self.on_command(link, &delivery),
             // Links that send nothing, or are gone.
-            _ => {}
+            Some(Link::Answers | Link::Reading(_) | Link::Feedback(_)) | None => false,
+        }
+    }
+
+    /// The job of the link's delivery is done: its next one may follow.
+    pub(super) fn next_of(&mut self, link: LinkRef) {
+        if self.busy.contains_key(&link) {
+            self.free.push_back(link);
+        }
+    }
+
+    async fn resume(&mut self, link: LinkRef) {
+        let Some(queue) = self.busy.get_mut(&link) else { return };
+        let Some(delivery) = queue.pop_front() else {
+            self.busy.remove(&link);
+            return;
+        };
+        self.waiting_bytes -= delivery.payload.len();
+        if !self.take_in(link, delivery).await {
+            self.free.push_back(link);
         }
     }
 
@@ -268,41 +327,6 @@ impl Served {
         }
     }
 
-    fn append(&mut self, link: LinkRef, delivery: &IncomingDelivery, events: Vec<NewEvent>) {
-        let mut rest = events.into_iter();
-        if let Some(next) = rest.next() {
-            self.stalled = Some(Stalled { link, delivery: delivery.id, settled: delivery.settled, rest, next });
-            self.go_on_appending();
-        }
-    }
-
-    /// Appends what is left of the transfer in hand; it stays in hand if the journal has no room.
-    fn go_on_appending(&mut self) {
-        let Some(mut in_hand) = self.stalled.take() else { return };
-        loop {
-            let last = match self.state.events.append(&in_hand.next, &self.waiter) {
-                Ok(offset) => offset,
-                Err(AppendError::Full { .. }) => {
-                    self.stalled = Some(in_hand);
-                    return;
-                }
-                Err(error) => {
-                    tracing::error!(%error, "events cannot be written");
-                    return self.close(Error::new(condition::INTERNAL_ERROR, "events cannot be written"));
-                }
-            };
-            match in_hand.rest.next() {
-                Some(next) => in_hand.next = next,
-                None => {
-                    if !in_hand.settled {
-                        self.pending.push(in_hand.link, in_hand.delivery, last);
-                    }
-                    return;
-                }
-            }
-        }
-    }
-
     fn on_credit(&mut self, link: LinkRef, drain: bool) {
         match self.links.get_mut(&link) {
             Some(Link::Reading(reading)) => reading.drain |= drain,
@@ -312,7 +336,29 @@ impl Served {
                     self.connection.drained(link);
                 }
             }
-            _ => {}
+            Some(Link::Feedback(_)) => self.serve_feedback(link, drain),
+            Some(Link::Device(of)) => {
+                let outbox = match &mut of.kind {
+                    DeviceKind::Messages(_) => return self.serve_mailbox(link, drain),
+                    DeviceKind::TwinAnswers(answers) => &mut answers.outbox,
+                    DeviceKind::MethodRequests(requests) => &mut requests.outbox,
+                    DeviceKind::Telemetry(_) | DeviceKind::TwinRequests(_) | DeviceKind::MethodAnswers(_) => return,
+                };
+                outbox.flush(link, &mut self.connection);
+                if drain && outbox.len() == 0 {
+                    self.connection.drained(link);
+                }
+            }
+            Some(Link::Requests(_) | Link::Commands(_)) | None => {}
+        }
+    }
+
+    /// An AMQP session has room again.
+    fn on_window(&mut self, channel: Channel) {
+        self.desk.room(&mut self.connection);
+        let links: Vec<_> = self.links.keys().filter(|link| link.channel() == channel).copied().collect();
+        for link in links {
+            self.on_credit(link, false);
         }
     }
 
@@ -332,7 +378,8 @@ impl Served {
     }
 
     fn on_ended(&mut self, channel: Channel) {
-        let links: Vec<_> = self.links.keys().filter(|link| link.channel() == channel).copied().collect();
+        let links: Vec<_> =
+            self.links.keys().chain(&self.asked).filter(|link| link.channel() == channel).copied().collect();
         for link in links {
             self.forget(link);
         }
@@ -341,28 +388,30 @@ impl Served {
 
     /// The link is gone, and with it what it had claimed.
     pub(super) fn forget(&mut self, link: LinkRef) {
+        self.asked.remove(&link);
         self.readers.retain(|reader| *reader != link);
         self.desk.close(link);
         self.owed_requests.retain(|owed| *owed != link);
+        if let Some(queue) = self.busy.remove(&link) {
+            self.waiting_bytes -= queue.iter().map(|delivery| delivery.payload.len()).sum::<usize>();
+        }
         if let Some(kind) = self.links.remove(&link) {
             self.release_link(&kind);
+            if let Link::Feedback(hears) = kind
+                && let Some(token) = hears.unsent()
+            {
+                self.settle_feedback(token, Settle::Abandon);
+            }
         }
     }
 
     /// Gives back what a link, already taken out, had claimed.
-    fn release_link(&self, kind: &Link) {
+    fn release_link(&mut self, kind: &Link) {
         match kind {
-            Link::Telemetry(gone) => {
-                let another = self
-                    .links
-                    .values()
-                    .any(|kind| matches!(kind, Link::Telemetry(link) if link.device_id == gone.device_id));
-                if !another {
-                    self.state.presence.release(&gone.device_id, self.id);
-                }
-            }
+            Link::Device(of) => self.leave(of),
             Link::Reading(reading) => self.state.readers.release(reading.id),
-            Link::Requests(_) | Link::Answers => {}
+            Link::Feedback(_) => self.feedback_links -= 1,
+            Link::Requests(_) | Link::Answers | Link::Commands(_) => {}
         }
     }
 }

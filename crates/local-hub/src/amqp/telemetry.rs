@@ -2,13 +2,16 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hubward_amqp::connection::{Connection, DeliveryId, LinkRef};
 use hubward_amqp::performative::Outcome;
 use hubward_journal::Progress;
 use hubward_model::Offset;
 
+use super::link::Allowance;
 use crate::events::{AuthMethod, NewEvent};
+use crate::faults::Answer;
 
 /// Messages a device may send ahead (reference, 3.1).
 pub(super) const CREDIT: u32 = 1000;
@@ -17,18 +20,10 @@ pub(super) const MAX_TRANSFER: u64 = 1 << 20;
 
 /// A link on which a device sends.
 pub(super) struct Telemetry {
-    pub(super) device_id: Arc<str>,
-    pub(super) generation_id: Arc<str>,
     pub(super) method: AuthMethod,
-    /// Deliveries since credit was last given.
-    pub(super) since_credit: u32,
-}
-
-impl Telemetry {
-    /// The path below the hub that a token must cover.
-    pub(super) fn path(device_id: &str) -> [&str; 4] {
-        ["devices", device_id, "messages", "events"]
-    }
+    /// The model the device says it follows.
+    pub(super) model_id: Option<Arc<str>>,
+    pub(super) allowance: Allowance,
 }
 
 /// A transfer of which not all events could be appended yet.
@@ -36,6 +31,7 @@ pub(super) struct Stalled {
     pub(super) link: LinkRef,
     pub(super) delivery: DeliveryId,
     pub(super) settled: bool,
+    pub(super) answer: Answer,
     pub(super) rest: std::vec::IntoIter<NewEvent>,
     pub(super) next: NewEvent,
 }
@@ -47,43 +43,67 @@ pub(super) struct Pending(VecDeque<Waiting>);
 struct Waiting {
     link: LinkRef,
     delivery: DeliveryId,
+    answer: Answer,
     /// Its last event.
     last: Offset,
 }
 
+/// What became of deliveries that waited.
+#[derive(Default)]
+pub(super) struct Landed {
+    /// To be accepted, but so much later.
+    pub(super) late: Vec<(LinkRef, DeliveryId, Duration)>,
+    /// The connection is to end without a word.
+    pub(super) cut: bool,
+    /// Some can never be known to be on disk: it has failed.
+    pub(super) failed: bool,
+}
+
 impl Pending {
-    pub(super) fn push(&mut self, link: LinkRef, delivery: DeliveryId, last: Offset) {
-        self.0.push_back(Waiting { link, delivery, last });
+    pub(super) fn push(&mut self, link: LinkRef, delivery: DeliveryId, answer: Answer, last: Offset) {
+        self.0.push_back(Waiting { link, delivery, answer, last });
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Accepts every delivery that is on disk. True if some can never be known to be: the disk has failed.
-    pub(super) fn accept_durable(&mut self, connection: &mut Connection, progress: Progress) -> bool {
+    /// Accepts every delivery that is on disk, unless a fault wants it otherwise.
+    pub(super) fn accept_durable(&mut self, connection: &mut Connection, progress: Progress) -> Landed {
+        let mut landed = Landed::default();
         // Deliveries of one link that follow each other are settled by one disposition.
         let mut run: Option<(LinkRef, DeliveryId, DeliveryId)> = None;
         while let Some(waiting) = self.0.front() {
             if !progress.is_durable(waiting.last) {
                 break;
             }
-            run = Some(match run {
-                Some((link, first, last)) if link == waiting.link && last.wrapping_add(1) == waiting.delivery => {
-                    (link, first, waiting.delivery)
+            let (link, delivery) = (waiting.link, waiting.delivery);
+            match waiting.answer {
+                Answer::Usual => {
+                    run = Some(match run {
+                        Some((before, first, last)) if before == link && last.wrapping_add(1) == delivery => {
+                            (link, first, delivery)
+                        }
+                        before => {
+                            settle(connection, before);
+                            (link, delivery, delivery)
+                        }
+                    });
                 }
-                before => {
-                    if let Some((link, first, last)) = before {
-                        connection.settle(link, first, last, Outcome::Accepted);
-                    }
-                    (waiting.link, waiting.delivery, waiting.delivery)
-                }
-            });
+                Answer::After(pause) => landed.late.push((link, delivery, pause)),
+                Answer::Never => {}
+                Answer::Drop => landed.cut = true,
+            }
             self.0.pop_front();
         }
-        if let Some((link, first, last)) = run {
-            connection.settle(link, first, last, Outcome::Accepted);
-        }
-        self.0.front().is_some_and(|waiting| progress.has_failed(waiting.last))
+        settle(connection, run);
+        landed.failed = self.0.front().is_some_and(|waiting| progress.has_failed(waiting.last));
+        landed
+    }
+}
+
+fn settle(connection: &mut Connection, run: Option<(LinkRef, DeliveryId, DeliveryId)>) {
+    if let Some((link, first, last)) = run {
+        connection.settle(link, first, last, Outcome::Accepted);
     }
 }

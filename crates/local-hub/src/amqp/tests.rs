@@ -1,2 +1,5 @@
+mod commands;
+mod methods;
 mod reading;
 mod sending;
+mod twins;

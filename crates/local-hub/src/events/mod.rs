@@ -28,3 +28,6 @@ pub(crate) use readers::{Claimed, ReaderId, Readers};
 pub(crate) use size::{MAX_MESSAGE, message_size};
 pub(crate) use store::{EventStore, EventsError, Running, StoreOptions};
 pub(crate) use stored::{AuthMethod, NewEvent, StoredEvent};
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, Request, StatusCode};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-pub(crate) use peer::Peer;
+pub(crate) use peer::{Certified, Peer};
 
 use crate::state::State;
 use crate::{LocalHub, Options, rest};

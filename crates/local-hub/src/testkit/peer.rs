@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, BytesMut};
 use hubward_amqp::cbs::{PutToken, Reply};
 use hubward_amqp::connection::{
-    AttachRequest, Channel, ClientConfig, ClientSasl, Connection, Delivery, DeliveryId, Event, LinkRef,
+    AttachRequest, Channel, ClientConfig, ClientSasl, Connection, Delivery, DeliveryId, Event, IncomingDelivery,
+    LinkRef,
 };
 use hubward_amqp::message::{FORMAT_AMQP, FORMAT_BATCH, Message, append_to_batch};
 use hubward_amqp::performative::{Error, Outcome, Source};
 use hubward_amqp::types::{Symbol, Value};
-use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -52,6 +53,31 @@ impl Peer {
         let name = ServerName::try_from("localhost").unwrap();
         let stream = connector(kit).connect(name, stream).await.unwrap();
         Self::over(Box::new(stream), sasl, "localhost").await
+    }
+
+    /// Over TLS, showing a certificate.
+    pub(crate) async fn open_certified(kit: &Kit, shown: &Certified, sasl: ClientSasl) -> Option<Self> {
+        let stream = TcpStream::connect(&kit.hub.info().amqps).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        let config = trusting(kit).with_client_auth_cert(vec![shown.certificate.clone()], shown.key.clone_key());
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(config.unwrap()));
+        Self::over(Box::new(connector.connect(name, stream).await.unwrap()), sasl, "localhost").await
+    }
+
+    /// Inside a WebSocket on the HTTPS endpoint, at `path`.
+    pub(crate) async fn open_in_websocket(kit: &Kit, path: &str) -> Self {
+        let request = tokio_tungstenite::tungstenite::http::Request::builder()
+            .uri(format!("wss://localhost{path}"))
+            .header("host", "localhost:443")
+            .header("connection", "Upgrade")
+            .header("upgrade", "websocket")
+            .header("sec-websocket-version", "13")
+            .header("sec-websocket-key", "AAAAAAAAAAAAAAAAAAAAAA==")
+            .header("sec-websocket-protocol", "AMQPWSB10");
+        let request = request.body(()).unwrap();
+        let (socket, response) = tokio_tungstenite::client_async(request, kit.https().await).await.unwrap();
+        assert_eq!(response.headers()["sec-websocket-protocol"], "AMQPWSB10");
+        Self::over(Box::new(crate::ws::Stream::of(socket)), ClientSasl::None, "localhost").await.unwrap()
     }
 
     /// Over the plain port.
@@ -105,6 +131,37 @@ impl Peer {
     pub(crate) async fn sender(&mut self, address: &str) -> Asked {
         self.links += 1;
         self.attach(AttachRequest::sender(format!("link-{}", self.links), address)).await
+    }
+
+    /// A receiver link with credit.
+    pub(crate) async fn hearing(&mut self, address: &str, credit: u32) -> LinkRef {
+        let link = self.receiver(address, None, None).await.unwrap();
+        self.connection.grant_credit(link, credit);
+        link
+    }
+
+    /// A sender link with credit.
+    pub(crate) async fn speaking(&mut self, address: &str) -> Asked {
+        let link = self.sender(address).await?;
+        self.until(|event| matches!(event, Event::Credit { link: l, .. } if *l == link)).await;
+        Ok(link)
+    }
+
+    /// The pair of links to a twin or to methods.
+    pub(crate) async fn pair(&mut self, address: &str, correlation: &str) -> (LinkRef, LinkRef) {
+        let properties =
+            vec![(Symbol::from_static("com.microsoft:channel-correlation-id"), Value::String(correlation.into()))];
+        self.links += 1;
+        let name = format!("pair-{}", self.links);
+        let mut sender = AttachRequest::sender(format!("{name}-s"), address.to_owned());
+        sender.properties.clone_from(&properties);
+        let sender = self.attach(sender).await.unwrap();
+        self.until(|event| matches!(event, Event::Credit { link: l, .. } if *l == sender)).await;
+        let mut receiver = AttachRequest::receiver(format!("{name}-r"), Source::at(address.to_owned()));
+        receiver.properties = properties;
+        let receiver = self.attach(receiver).await.unwrap();
+        self.connection.grant_credit(receiver, 100);
+        (sender, receiver)
     }
 
     /// A device's link for its messages, with credit.
@@ -186,6 +243,25 @@ impl Peer {
         }
     }
 
+    /// The next delivery on a link, as it came.
+    pub(crate) async fn incoming(&mut self, on: LinkRef) -> IncomingDelivery {
+        match self.until(|event| matches!(event, Event::Delivery { link, .. } if *link == on)).await {
+            Event::Delivery { delivery, .. } => delivery,
+            _ => unreachable!("nothing else was waited for"),
+        }
+    }
+
+    /// Says what becomes of a delivery.
+    pub(crate) fn settle(&mut self, on: LinkRef, delivery: &IncomingDelivery, outcome: Outcome) {
+        self.connection.settle(on, delivery.id, delivery.id, outcome);
+    }
+
+    /// Sends a message and answers its outcome.
+    pub(crate) async fn send_for_outcome(&mut self, link: LinkRef, message: &Message) -> Outcome {
+        self.send(link, message);
+        self.outcome(link).await
+    }
+
     /// Sends a message, without waiting for its outcome.
     pub(crate) fn send(&mut self, link: LinkRef, message: &Message) -> DeliveryId {
         let payload = message.to_bytes();
@@ -214,6 +290,14 @@ impl Peer {
     /// The error a link is detached with.
     pub(crate) async fn detached(&mut self, on: LinkRef) -> String {
         match self.until(|event| matches!(event, Event::Detached { link, .. } if *link == on)).await {
+            Event::Detached { error, .. } => error.map_or_else(String::new, |error| error.condition.to_string()),
+            _ => unreachable!("nothing else was waited for"),
+        }
+    }
+
+    /// The error some link is detached with.
+    pub(crate) async fn detached_any(&mut self) -> String {
+        match self.until(|event| matches!(event, Event::Detached { .. })).await {
             Event::Detached { error, .. } => error.map_or_else(String::new, |error| error.condition.to_string()),
             _ => unreachable!("nothing else was waited for"),
         }
@@ -273,15 +357,36 @@ async fn exchange(stream: &mut Box<dyn Stream>, connection: &mut Connection, inp
     flushed.is_ok() && read.is_ok_and(|count| count > 0) && connection.receive(input).is_ok()
 }
 
+/// A certificate that signs itself, as devices have them.
+pub(crate) struct Certified {
+    certificate: CertificateDer<'static>,
+    key: PrivateKeyDer<'static>,
+}
+
+impl Certified {
+    pub(crate) fn new() -> Self {
+        let made = rcgen::generate_simple_self_signed(vec!["device".to_owned()]).unwrap();
+        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        Self { certificate: made.cert.der().clone(), key }
+    }
+
+    /// What the registry knows it by.
+    pub(crate) fn thumbprint(&self) -> String {
+        crate::access::Thumbprints::of(&self.certificate).sha256
+    }
+}
+
 /// Trusts the hub's authority and nobody else.
 pub(crate) fn connector(kit: &Kit) -> tokio_rustls::TlsConnector {
+    tokio_rustls::TlsConnector::from(Arc::new(trusting(kit).with_no_client_auth()))
+}
+
+fn trusting(kit: &Kit) -> rustls::ConfigBuilder<rustls::ClientConfig, rustls::client::WantsClientCert> {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(&kit.hub.info().ca_file).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
+    rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(roots)
-        .with_no_client_auth();
-    tokio_rustls::TlsConnector::from(Arc::new(config))
 }

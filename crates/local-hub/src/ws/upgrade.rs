@@ -52,12 +52,14 @@ impl Carrier {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Inside {
     Mqtt,
+    Amqp,
 }
 
 impl Inside {
     fn name(self) -> &'static str {
         match self {
             Self::Mqtt => "mqtt",
+            Self::Amqp => "AMQPWSB10",
         }
     }
 }
@@ -92,6 +94,10 @@ async fn upgrade(State(hub): State<Arc<Hub>>, mut request: Request) -> Response 
                 let arrival = crate::mqtt::Arrival { peer, certificate: certificate.0, websocket: true };
                 Box::pin(crate::mqtt::serve_stream(stream, arrival, hub, stop)).await;
             }
+            Inside::Amqp => {
+                let arrival = crate::amqp::Arrival { peer, encrypted: true, certificate: certificate.0 };
+                Box::pin(crate::amqp::serve_stream(stream, arrival, hub, stop)).await;
+            }
         }
     }));
     let headers = [
@@ -117,6 +123,7 @@ fn asked(headers: &HeaderMap) -> Result<(String, Inside), String> {
     let key = key.ok_or("Sec-WebSocket-Key is missing")?.to_owned();
     let inside = names(headers, &SEC_WEBSOCKET_PROTOCOL).find_map(|name| match name.to_ascii_lowercase().as_str() {
         "mqtt" | "mqttv3.1" => Some(Inside::Mqtt),
+        "amqpwsb10" => Some(Inside::Amqp),
         _ => None,
     });
     let inside = inside.ok_or("Sec-WebSocket-Protocol offers neither mqtt nor AMQPWSB10")?;

@@ -9,7 +9,7 @@ use hubward_amqp::sasl::Plain;
 use hubward_amqp::types::{Symbol, Value};
 use serde_json::json;
 
-use crate::testkit::{Kit, Peer};
+use crate::testkit::{Certified, Kit, Peer};
 
 fn message(id: &str, body: &[u8]) -> Message {
     let mut message = Message::data(body.to_vec());
@@ -353,4 +353,49 @@ async fn annotations_that_mean_something_are_passed_on() {
     let read = peer.delivery(reader).await;
     assert_eq!(read.annotation("dt-subject").and_then(Value::as_str), Some("thermostat"));
     assert_ne!(read.annotation("x-opt-offset").and_then(Value::as_str), Some("forged"));
+}
+
+#[tokio::test]
+async fn a_device_is_known_by_its_certificate_with_and_without_a_sasl_layer() {
+    let kit = Kit::start().await;
+    kit.devices(&["by-key"]).await;
+    let certified = Certified::new();
+    let device = json!({"deviceId": "d1", "authentication": {
+        "type": "selfSigned", "x509Thumbprint": {"primaryThumbprint": certified.thumbprint()}}});
+    let (status, _, body) = kit.rest("PUT", "/devices/d1", &[], Some(device.clone())).await;
+    assert!(status.is_success(), "{body}");
+    for sasl in [ClientSasl::None, ClientSasl::External, ClientSasl::Anonymous] {
+        let mut peer = Peer::open_certified(&kit, &certified, sasl).await.unwrap();
+        let link = peer.telemetry("d1").await.unwrap();
+        peer.send(link, &message("m", b"x"));
+        assert_eq!(peer.outcome(link).await, Outcome::Accepted);
+        assert_eq!(&*peer.telemetry("by-key").await.unwrap_err().condition, "amqp:unauthorized-access");
+    }
+    let other = Certified::new();
+    let mut stranger = Peer::open_certified(&kit, &other, ClientSasl::External).await.unwrap();
+    assert_eq!(&*stranger.telemetry("d1").await.unwrap_err().condition, "amqp:unauthorized-access");
+    assert!(Peer::open_with(&kit, ClientSasl::External).await.is_none(), "without a certificate there is no EXTERNAL");
+
+    let mut peer = Peer::open_certified(&kit, &certified, ClientSasl::None).await.unwrap();
+    let link = peer.telemetry("d1").await.unwrap();
+    let mut rolled = device;
+    rolled["authentication"]["x509Thumbprint"]["primaryThumbprint"] = json!(other.thumbprint());
+    kit.rest("PUT", "/devices/d1", &[("if-match", "*")], Some(rolled)).await;
+    assert_eq!(peer.detached(link).await, "amqp:unauthorized-access");
+}
+
+#[tokio::test]
+async fn amqp_is_spoken_inside_websockets_too() {
+    let kit = Kit::start().await;
+    let token = kit.devices(&["d1"]).await.remove(0);
+    // uamqp asks with a slash at the end.
+    for path in ["/$iothub/websocket", "/$servicebus/websocket", "/$servicebus/websocket/"] {
+        let mut peer = Peer::open_in_websocket(&kit, path).await;
+        assert_eq!(peer.put_token(&token).await, 200);
+        let link = peer.telemetry("d1").await.unwrap();
+        let large = vec![7; 200_000];
+        peer.send(link, &message("m", &large));
+        assert_eq!(peer.outcome(link).await, Outcome::Accepted);
+        assert_eq!(kit.hub.events().await.unwrap().pop().unwrap().body, large);
+    }
 }
