@@ -244,7 +244,7 @@ row('no-hub', async (_, cleanup) => {
 });
 
 row('no-owner', async (read) => {
-  await read(fleet.partition, earliestEventPosition, { group: 'owned', subscribe: { ownerLevel: 0 } }).ready();
+  await read(fleet.partition, earliestEventPosition, { group: 'owned', subscribe: { ownerLevel: 1 } }).ready();
   const plain = read(fleet.partition, earliestEventPosition, { group: 'owned', client: ONCE });
   assert.equal((await plain.error()).code, 'ReceiverDisconnectedError');
 });

@@ -6,7 +6,7 @@ import time
 
 import pytest
 from azure.eventhub import EventHubConsumerClient, TransportType
-from azure.eventhub.exceptions import AuthenticationError, ConnectError, EventHubError, OwnershipLostError
+from azure.eventhub.exceptions import AuthenticationError, ConnectError, EventHubError
 
 from devices import Devices
 from hub import PATIENCE, annotation, body, new_key, properties, sas, wait_until
@@ -267,7 +267,8 @@ def test_owner(hub, known, read):
     device, partition, _ = known
     first = read(partition, group="owners", owner_level=1, options=ONCE).wait_ready()
     second = read(partition, group="owners", owner_level=2, options=ONCE).wait_for(f"{device} 2")
-    assert isinstance(first.wait_for_error(), OwnershipLostError)
+    error = first.wait_for_error()
+    assert isinstance(error, EventHubError) and "amqp:link:stolen" in str(error)
     assert not second.errors
 
 
@@ -323,7 +324,8 @@ def endpoint(hub):
 
 @row("no-partition")
 def test_no_partition(hub, read):
-    assert isinstance(read("999", options=ONCE).wait_for_error(), EventHubError)
+    # The SDK asks for the names of the partitions first, and says itself that there is no such one.
+    assert isinstance(read("999", options=ONCE).wait_for_error(), (EventHubError, ValueError))
 
 
 @row("no-hub")
