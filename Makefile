@@ -5,7 +5,7 @@ SCENARIO ?= first
 SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help run build console screenshots test lint fmt bench soak fuzz golden doc
+.PHONY: help run build console screenshots test lint fmt bench soak fuzz openapi golden doc
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -52,6 +52,9 @@ soak: ## the tests with larger numbers (minutes to hours)
 
 fuzz: ## mutate the kept corpus against every decoder for SECONDS each
 	cargo run --release --locked -p hubward-fuzz -- --seconds $(SECONDS)
+
+openapi: ## write the API's description, crates/api/openapi.json, as the routes say it
+	OPENAPI=write cargo test --locked -p hubward-api --test http openapi
 
 golden: ## write the golden files of a new journal format (FORMAT=2); those of older formats never change
 	@test -n "$(FORMAT)" || { echo "say which format: make golden FORMAT=2" >&2; exit 1; }

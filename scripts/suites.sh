@@ -15,6 +15,7 @@ announce_installs() {
   fi
   echo "this will install, where they are missing:"
   echo "  into .venv/ of this repository: ${client_packages[*]}"
+  echo "  into .venv/api/ of this repository: schemathesis (tests/schemathesis/requirements.txt)"
   echo "  into .venv/sdks/ and tests/sdks/node_modules/: Microsoft's SDKs (tests/sdks/requirements.txt, package-lock.json)"
   echo "  into console/node_modules: what console/package-lock.json names"
   if [ "$(id -u)" = 0 ]; then
@@ -132,6 +133,27 @@ suite_console() {
   [ "$f" = 0 ] || failures+=("$f tests of console, see above")
   [ "$status" = 0 ] || [ "$f" != 0 ] || fail "console: node exited $status"
   [ "$p" != 0 ] || [ "$f" != 0 ] || fail "console ran no test"
+}
+
+# Requests that schemathesis makes of the OpenAPI document, answered as it says (SEED=N makes others).
+suite_api() {
+  if ! command -v python3 >/dev/null 2>&1; then
+    not_run api "python3 is missing" "install Python 3.10 or later"
+    return
+  fi
+  local api=$PWD/.venv/api
+  if ! cmp -s "$api/.packages" tests/schemathesis/requirements.txt; then
+    if [ -n "${NO_INSTALL:-}" ]; then
+      not_run api "schemathesis is not in .venv/api/" "run make test without NO_INSTALL"
+      return
+    fi
+    { python3 -m venv "$api" && "$api/bin/pip" install -q -r tests/schemathesis/requirements.txt; } >"$log" 2>&1 \
+      || { tail -n 5 "$log"; not_run api "schemathesis could not be installed into .venv/api/" "see the lines above"; return; }
+    cp tests/schemathesis/requirements.txt "$api/.packages"
+  fi
+  cargo build --locked --quiet -p hubward || { fail "build of the hubward binary"; return; }
+  step "api (schemathesis, see above)" env "TEST_HUBWARD=${TEST_HUBWARD:-$PWD/${CARGO_TARGET_DIR:-target}/debug/hubward}" \
+    scripts/private-net "$api/bin/python" tests/schemathesis/run.py
 }
 
 # The commands that README.md and docs/ tell a reader to type.

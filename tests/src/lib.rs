@@ -7,6 +7,7 @@
 //! - [`hub`]: `hubward local-hub` as a process of its own;
 //! - [`portal`]: somebody who changes identities in the hub outside of Hubward;
 //! - [`cli`]: admin commands and their JSON;
+//! - [`http`]: the API asked with a token, with a session, or by a stranger;
 //! - [`device`]: a device that publishes by MQTT;
 //! - [`events`]: what arrived at the hub, and the rules it must keep (every signal, order, repeats);
 //! - [`world`]: a server and a hub together, and what most tests do with them;
@@ -15,6 +16,7 @@
 pub mod cli;
 pub mod device;
 pub mod events;
+pub mod http;
 pub mod hub;
 pub mod portal;
 pub mod process;
@@ -25,6 +27,7 @@ pub mod world;
 pub use cli::Cli;
 pub use device::Device;
 pub use events::Arrivals;
+pub use http::Http;
 pub use hub::Hub;
 pub use portal::Portal;
 pub use proxy::Proxy;
