@@ -3,6 +3,7 @@ import { useQuery } from '@tanstack/react-query'
 import { type ComponentType, type ReactNode, useEffect, useState } from 'react'
 import { Link, useLocation } from 'wouter'
 import { calls } from './api/calls'
+import { ProblemError } from './api/problem'
 import { useSession } from './api/session'
 import { zone } from './lib/format'
 import { IconBroadcast, IconCloudUpload, IconCpu, IconLayoutDashboard, IconListDetails, IconMailX, IconMenu2, IconMoon, IconServer2, IconSettings, IconSun, IconUser, IconX } from './ui/icons'
@@ -24,7 +25,9 @@ const places: Place[] = [
 export function Shell({ children }: { children: ReactNode }) {
   const [path] = useLocation()
   const [open, setOpen] = useState(false)
+  const about = useQuery({ queryKey: ['about'], queryFn: calls.about, staleTime: Infinity })
   const overview = useQuery({ queryKey: ['overview'], queryFn: calls.overview, refetchInterval: 10_000 })
+  const lost = overview.isError && [0, 502, 503, 504].includes(ProblemError.from(overview.error).status)
   useEffect(() => {
     setOpen(false)
     window.scrollTo(0, 0)
@@ -37,11 +40,13 @@ export function Shell({ children }: { children: ReactNode }) {
           {open ? <IconX size={20} aria-hidden /> : <IconMenu2 size={20} aria-hidden />}
         </ActionIcon>
         <Link className="brand" href="/">Hubward</Link>
-        <ServerState health={overview.data?.disk.journal_health} lost={overview.isError} />
+        <ServerState health={overview.data?.disk.journal_health} lost={lost} />
         <span className="fill" />
         <SchemeButton />
         <UserMenu />
       </header>
+      {lost && <div className="banner" role="status">Connection to the server lost, trying again…</div>}
+      {about.data?.openapi && about.data.openapi !== __API__ && <div className="banner" role="status">This page was built for another version of the server. Reload it; if this stays, run <code>make console</code> and build again.</div>}
       <nav className={open ? 'side open' : 'side'} aria-label="Main">
         <ul>{places.map((place) => <PlaceLink key={place.href} place={place} path={path} count={place.href === '/dead-letters' ? overview.data?.dead_letters : undefined} />)}</ul>
         <div className="foot">Times in {zone}</div>
@@ -64,7 +69,7 @@ function PlaceLink({ place: { href, name, Icon }, path, count }: { place: Place;
 
 /** The whole server in a few words; details stand on the overview. */
 function ServerState({ health, lost }: { health: string | undefined; lost: boolean }) {
-  if (lost) return <span role="status"><State tone="amber">Connection to the server lost, trying again…</State></span>
+  if (lost) return null
   if (health === 'disk_full') return <State tone="red">Disk full</State>
   if (health === 'failed' || health === 'closed') return <State tone="red">Journal stopped</State>
   return <span className="wide-only"><State tone="green">All accepted signals durable</State></span>

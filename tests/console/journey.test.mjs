@@ -95,7 +95,7 @@ describe('a person who has never seen Hubward', () => {
     await ada.press('Next')
     await ada.fill('Name', 'PyComTemp')
     // The draft is stored by the server; a fresh page has it, without the string.
-    const saved = page.waitForResponse((answer) => answer.request().method() === 'PUT' && answer.url().includes('/drafts/') && answer.request().postData()?.includes('PyComTemp'))
+    const saved = page.waitForResponse((answer) => answer.request().method() === 'PATCH' && answer.url().includes('/drafts/') && answer.request().postData()?.includes('PyComTemp'))
     await ada.fill('Messages topic', 'Temp')
     await saved
     await page.reload()

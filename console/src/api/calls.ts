@@ -81,13 +81,13 @@ export const calls = {
   newDraft: (data: Record<string, unknown>): Promise<t.Draft> => take(client.POST('/api/v1/drafts', { body: { data } })),
   draft: (draft: string): Promise<t.Draft> => take(client.GET('/api/v1/drafts/{draft}', path({ draft }))),
   drafts: (): Promise<t.Page<t.Draft>> => take(client.GET('/api/v1/drafts')),
-  saveDraft: (draft: string, data: Record<string, unknown>): Promise<t.Draft> => take(client.PUT('/api/v1/drafts/{draft}', { params: { path: { draft }, header: { 'If-Match': '*' } }, body: { data } })),
+  saveDraft: (draft: string, data: Record<string, unknown>): Promise<t.Draft> => take(client.PATCH('/api/v1/drafts/{draft}', { params: { path: { draft }, header: { 'If-Match': '*' } }, body: { data } })),
   dropDraft: (draft: string) => take(client.DELETE('/api/v1/drafts/{draft}', path({ draft }))),
   draftLogin: (draft: string, body: { connection_string: string; hub_ca?: string; hub_endpoint?: string } | { own_hub: true }): Promise<t.LoginFound> => take(client.POST('/api/v1/drafts/{draft}/login', { ...path({ draft }), body })),
   draftCreate: (draft: string, body: IntegrationInput, key: string): Promise<t.Integration> => take(client.POST('/api/v1/drafts/{draft}/create', { params: { path: { draft }, header: { 'Idempotency-Key': key } }, body })),
 
   // Dead letters and hubs
-  deadLetters: (filter: { integration?: string; device?: string; reason?: string; order?: string; limit?: number; cursor?: string }): Promise<t.Page<t.DeadLetter>> => take(client.GET('/api/v1/deadletters', query(filter))),
+  deadLetters: (filter: { integration?: string; device?: string; code?: string; order?: string; limit?: number; cursor?: string }): Promise<t.Page<t.DeadLetter>> => take(client.GET('/api/v1/deadletters', query(filter))),
   deadLetterGroups: (): Promise<t.DeadLetterGroup[]> => take(client.GET('/api/v1/deadletters/groups')),
   deadLetter: (id: string): Promise<t.DeadLetterShown> => take(client.GET('/api/v1/deadletters/{id}', path({ id }))),
   retryDeadLetters: (body: t.Selection): Promise<t.SelectionDone> => take(client.POST('/api/v1/deadletters/retry', { body })),

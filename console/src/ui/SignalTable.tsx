@@ -28,7 +28,7 @@ export function SignalTable({ label, signals, chosen, onChoose, names, withDevic
             <tr key={signal.offset} className={[chosen === signal.offset ? 'chosen' : '', flash ? 'flash' : ''].join(' ').trim() || undefined}>
               <td className="nowrap"><button type="button" className="link-button mono" aria-label={`Trace of ${withDate ? dateTime(signal.received_at) : exact(signal.received_at)}`} aria-pressed={chosen === signal.offset} title={dateTime(signal.received_at)} onClick={() => onChoose(signal)}>{withDate ? dateTime(signal.received_at) : exact(signal.received_at)}</button></td>
               {withDevice && <td><Link href={`/devices/${signal.device_id}/live`}>{signal.device}</Link></td>}
-              <td>{names?.get(signal.key) ?? <code>{signal.key}</code>}{signal.test && <> <State tone="blue">Test</State></>}</td>
+              <td>{names?.get(signal.key ?? '') ?? <code>{signal.key ?? signal.topic}</code>}{signal.test && <> <State tone="blue">Test</State></>}</td>
               <td><Value signal={signal} /></td>
               <td className="nowrap"><code>{hex(fromBase64(signal.body_base64), 6)}</code></td>
               <td className="nowrap"><Deliveries signal={signal} /></td>

@@ -15,7 +15,7 @@ import { DiscardDialog } from './DiscardDialog'
 import { LetterDialog } from './LetterDialog'
 
 const size = (selection: Selection, groups: DeadLetterGroup[]) => selection.ids?.length
-  ?? groups.filter((one) => (!selection.integration || one.integration === selection.integration) && (!selection.reason || one.reason === selection.reason)).reduce((sum, one) => sum + one.count, 0)
+  ?? groups.filter((one) => (!selection.integration || one.integration === selection.integration) && (!selection.code || one.code === selection.code)).reduce((sum, one) => sum + one.count, 0)
 
 /** What hubs refused for good, grouped by reason, with the bytes kept. */
 export default function DeadLetters() {
@@ -24,7 +24,7 @@ export default function DeadLetters() {
   const [discarding, discard] = useState<Selection>()
   const [opened, open] = useState<DeadLetter>()
   const [picked, setPicked] = useState<Set<string>>(new Set())
-  const filter = { integration: search.get('integration') ?? undefined, reason: search.get('reason') ?? undefined }
+  const filter = { integration: search.get('integration') ?? undefined, code: search.get('code') ?? undefined }
   const groups = useQuery({ queryKey: ['dead-letter-groups'], queryFn: calls.deadLetterGroups, refetchInterval: 5_000 })
   const list = useInfiniteQuery({
     queryKey: ['dead-letters', filter],
@@ -55,15 +55,15 @@ export default function DeadLetters() {
         <>
           <div className="stack-s">
             {all.map((group) => (
-              <Group key={`${group.integration}/${group.reason}`} group={group} chosen={filter.integration === group.integration && filter.reason === group.reason}
-                onShow={() => setSearch(filter.reason === group.reason && filter.integration === group.integration ? {} : { integration: group.integration, reason: group.reason }, { replace: true })}
-                onRetry={() => retry.mutate({ all: true, integration: group.integration, reason: group.reason })} busy={retry.isPending}
-                onDiscard={() => discard({ all: true, integration: group.integration, reason: group.reason })} />
+              <Group key={`${group.integration}/${group.code}`} group={group} chosen={filter.integration === group.integration && filter.code === group.code}
+                onShow={() => setSearch(filter.code === group.code && filter.integration === group.integration ? {} : { integration: group.integration, code: group.code }, { replace: true })}
+                onRetry={() => retry.mutate({ all: true, integration: group.integration, code: group.code })} busy={retry.isPending}
+                onDiscard={() => discard({ all: true, integration: group.integration, code: group.code })} />
             ))}
           </div>
           {retry.data && retry.data.failed.length > 0 && <Note tone="red" role="status" title={`${plural(retry.data.failed.length, 'signal')} failed again`}>{sentence(retry.data.failed[0]!.message)} {sentence(retry.data.failed[0]!.remedy)}</Note>}
           <ProblemNote error={retry.error} />
-          <Card title={filter.reason || filter.integration ? 'Chosen' : 'All'} side={ids.length > 0 && (
+          <Card title={filter.code || filter.integration ? 'Chosen' : 'All'} side={ids.length > 0 && (
             <>
               <RoleButton role="operator" size="xs" loading={retry.isPending} onClick={() => retry.mutate({ ids })}>Retry {count(ids.length)}</RoleButton>
               <RoleButton role="operator" size="xs" variant="default" onClick={() => discard({ ids })}>Discard {count(ids.length)}</RoleButton>

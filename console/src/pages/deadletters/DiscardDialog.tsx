@@ -16,7 +16,7 @@ export function DiscardDialog({ selection, total, onClose, onDone }: { selection
       onClose()
     },
   })
-  const query = new URLSearchParams(Object.entries({ integration: selection?.integration, reason: selection?.reason, ids: selection?.ids?.join(',') }).filter((pair): pair is [string, string] => Boolean(pair[1])))
+  const query = new URLSearchParams(Object.entries({ integration: selection?.integration, code: selection?.code, ids: selection?.ids?.join(',') }).filter((pair): pair is [string, string] => Boolean(pair[1])))
   return (
     <Dialog open={selection !== undefined} onClose={onClose} title={`Discard ${plural(total, 'dead letter')}`}>
       <p>They are deleted here, and their signals never reach the hub.</p>

@@ -28,8 +28,7 @@ export function LetterDialog({ letter, onClose, onRetry }: { letter: DeadLetter 
             ['Reason', sentence(it.reason)],
             ['Trace', <Link key="l" href={`/deliveries/${it.device_id}/${it.offset}`}>offset {it.offset}</Link>],
           ]} />
-          <h3>As the hub would get it now</h3>
-          <MessagePreview message={it.message} />
+          {it.message && <><h3>As the hub would get it now</h3><MessagePreview message={it.message} /></>}
           <DialogFoot><Button variant="default" onClick={onClose}>Close</Button><RoleButton role="operator" onClick={() => letter && onRetry(letter)}>Retry</RoleButton></DialogFoot>
         </>
       )}

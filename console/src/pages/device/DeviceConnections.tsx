@@ -35,7 +35,7 @@ function Row({ one }: { one: Connection }) {
       <td className="nowrap">{dateTime(one.connected_at)}</td>
       <td><StateOf shown={outcomes[one.outcome] ?? { tone: 'grey', word: one.outcome }} /></td>
       <td className="nowrap">{one.duration_ms === null ? '–' : duration(one.duration_ms)}</td>
-      <td>{one.outcome === 'open' ? <span className="dim">–</span> : sentence(one.words)}</td>
+      <td>{one.outcome === 'open' ? <span className="dim">–</span> : sentence(one.words ?? one.reason ?? '')}</td>
       <td><code>{one.peer}</code></td>
       <td className="nowrap">{one.protocol ?? '–'}</td>
       <td className="num">{one.keep_alive_s === null ? '–' : `${one.keep_alive_s} s`}</td>

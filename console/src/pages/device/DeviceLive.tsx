@@ -53,7 +53,7 @@ export function DeviceLive({ device }: { device: Device }) {
 
 function LiveChart({ signals, names, units, side }: { signals: Signal[]; names: Map<string, string>; units: Map<string, string | null>; side: React.ReactNode }) {
   const numbers = useMemo(() => signals.map((signal) => ({ signal, value: numberOf(signal.value, fromBase64(signal.body_base64)) })), [signals])
-  const keys = useMemo(() => [...new Set(numbers.filter((one) => one.value !== undefined).map((one) => one.signal.key))], [numbers])
+  const keys = useMemo(() => [...new Set(numbers.filter((one) => one.value !== undefined && one.signal.key !== null).map((one) => one.signal.key!))], [numbers])
   const [wanted, want] = useState<string>()
   const key = wanted !== undefined && keys.includes(wanted) ? wanted : keys[0]
   const data = useMemo<[number[], (number | null)[]]>(() => {

@@ -21,7 +21,7 @@ const columns: Column<DeviceRow>[] = [
   { key: 'seen', title: 'Last seen', width: '130px', sort: 'last_seen', cell: (d) => d.last_seen ? <time dateTime={d.last_seen} title={dateTime(d.last_seen)}>{since(d.last_seen)}</time> : <span className="dim">–</span> },
   { key: 'rate', title: 'Signals/h', width: '90px', sort: 'signals_last_hour', right: true, cell: (d) => count(d.signals_last_hour) },
   { key: 'waiting', title: 'Waiting', width: '80px', sort: 'waiting', right: true, cell: (d) => count(d.waiting) },
-  { key: 'in', title: 'Integrations', width: 'minmax(120px, 1.4fr)', cell: (d) => <span className="dim">{d.integrations.join(', ') || '–'}</span> },
+  { key: 'in', title: 'Integrations', width: 'minmax(120px, 1.4fr)', cell: (d) => <span className="dim">{d.integration_names.join(', ') || '–'}</span> },
 ]
 
 /** All devices; filters stand in the address, so that a list can be kept and sent. */

@@ -32,7 +32,7 @@ export default function Hub({ host }: { host: string }) {
       actions={<RoleButton role="operator" variant="default" leftSection={<IconRefresh size={16} aria-hidden />} loading={reconnect.isPending} onClick={() => reconnect.mutate()}>Try now</RoleButton>}>
       <ProblemNote error={reconnect.error} />
       {hub.away_since && <Note tone="amber" title="The hub does not answer">Since {dateTime(hub.away_since)}. Signals wait on disk; Hubward tries again by itself.</Note>}
-      {hub.holding && <Note tone="amber" title={sentence(hub.holding.cause)}>{hub.holding.until && <>Until {dateTime(hub.holding.until)}. </>}Signals wait on disk.</Note>}
+      {hub.holding && <Note tone="amber" title={sentence(hub.holding.message)}>{hub.holding.next_try_at && <>Next try {dateTime(hub.holding.next_try_at)}. </>}Signals wait on disk. {sentence(hub.holding.remedy)}</Note>}
       {hub.throttled && !hub.holding && <Note tone="amber" title="The hub asks to slow down">All its lanes go slower together, fairly for each device.</Note>}
       <div className="tiles">
         <Tile label="Connections" value={count(hub.connections)} />

@@ -30,7 +30,7 @@ export function DevicePicker({ all, chosen, onChange }: Props) {
   const columns: Column<DeviceRow>[] = [
     { key: 'name', title: 'Device', width: 'minmax(150px, 2fr)', cell: (d) => <label className="row" style={{ flexWrap: 'nowrap', cursor: 'pointer' }}><input type="checkbox" checked={picked.has(d.name)} onChange={() => toggle(d.name)} style={{ width: 18, height: 18, accentColor: '#0b5cad' }} />{d.name}</label> },
     { key: 'state', title: 'State', width: '130px', cell: (d) => <StateOf shown={deviceState(d)} /> },
-    { key: 'in', title: 'Integrations', width: 'minmax(90px, 1fr)', cell: (d) => <span className="dim">{d.integrations.join(', ') || '–'}</span> },
+    { key: 'in', title: 'Integrations', width: 'minmax(90px, 1fr)', cell: (d) => <span className="dim">{d.integration_names.join(', ') || '–'}</span> },
   ]
   return (
     <div className="stack">

@@ -42,7 +42,7 @@ function MakeHub({ draft }: { draft: DraftState }) {
   const checks = useQuery({ queryKey: ['azure-check', typed], queryFn: () => calls.azureCheck(typed), enabled: Boolean(typed.hub || typed.group), placeholderData: (before) => before })
   const wrong = (field: string, text: string) => {
     const found = text ? checks.data?.find((one) => one.field === field) : undefined
-    return found && !found.ok ? sentence(found.message) : undefined
+    return found && !found.ok ? sentence(found.message ?? 'Not allowed') : undefined
   }
   const hubWrong = wrong('hub', plan.hub)
   const groupWrong = wrong('group', plan.group)
