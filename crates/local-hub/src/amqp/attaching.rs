@@ -138,6 +138,7 @@ impl Served {
                 self.state.presence.release(&device, self.id);
                 return Err(error);
             }
+            self.state.faults.on_claimed(&device, &self.notices);
         }
         let mut reply = AttachReply::echo(&attach);
         reply.max_message_size = match (place, attach.role) {
@@ -238,6 +239,9 @@ impl Served {
         })?;
         let position = reading::position(attach.source.as_ref())
             .map_err(|why| Error::new(Symbol::from_static("com.microsoft:argument-error"), why.to_string()))?;
+        if let Some(why) = self.state.events.beyond(number, &position) {
+            return Err(Error::new(Symbol::from_static("com.microsoft:argument-error"), why));
+        }
         let epoch = property(attach, "com.microsoft:epoch").and_then(Value::as_i64);
         // UNCONFIRMED: groups other than $Default have to be made on the real hub; here any name is one.
         let id = match self.state.readers.claim(&group, number, epoch, &self.notices) {

@@ -82,8 +82,8 @@ fn read(answer: &Message) -> Option<(Uuid, i64, bytes::Bytes)> {
     };
     let status = answer.application_properties.iter().find(|(name, _)| name.eq_ignore_ascii_case("IoThub-status"))?;
     let status = match &status.1 {
-        // JavaScript knows no integers.
-        Value::Double(number) if number.fract() == 0.0 && number.abs() < 1e15 => *number as i64,
+        // JavaScript knows no integers: 200.0 is written as 200.
+        Value::Double(number) => number.to_string().parse().ok()?,
         other => other.as_i64().or_else(|| other.as_str()?.parse().ok())?,
     };
     Some((id, status, body(answer)))

@@ -65,7 +65,7 @@ impl Place {
     }
 
     /// The path below the hub that a token must cover.
-    pub(super) fn path<'a>(self, device_id: &'a str) -> Vec<&'a str> {
+    pub(super) fn path(self, device_id: &str) -> Vec<&str> {
         let rest: &[&str] = match self {
             Self::Events => &["messages", "events"],
             Self::Messages => &["messages", "devicebound"],

@@ -80,16 +80,19 @@ pub(crate) async fn serve_stream(
     state: Arc<State>,
     stop: CancellationToken,
 ) {
-    let Arrival { peer, encrypted, certificate } = arrival;
+    let (peer, encrypted) = (arrival.peer, arrival.encrypted);
     let container_id = format!("DeviceGateway_{}", uuid::Uuid::new_v4().simple());
     // Figures, mechanisms and names of the default are the real hub's (reference, 3.1).
     let config = ServerConfig::new(container_id);
     let (notices, mut heard) = mpsc::unbounded_channel();
-    let mut served = Served::new(state.clone(), Connection::server(config), encrypted, certificate, notices);
+    let mut served = Served::new(state.clone(), Connection::server(config), arrival, notices);
     tracing::debug!(%peer, connection = %served.id, encrypted, "amqp: connected");
     let ended = converse(stream, &mut served, &mut heard, &stop).await;
     served.release();
-    tracing::debug!(%peer, connection = %served.id, ended, "amqp: ended");
+    match ended {
+        Ended::AsUsual(how) => tracing::debug!(%peer, connection = %served.id, how, "amqp: ended"),
+        Ended::GivenUp(why) => tracing::info!(%peer, connection = %served.id, why, "amqp: the connection is given up"),
+    }
 }
 
 /// Reads, works and writes until the connection is over; answers why it is.
@@ -98,7 +101,7 @@ async fn converse(
     served: &mut Served,
     heard: &mut mpsc::UnboundedReceiver<crate::presence::Notice>,
     stop: &CancellationToken,
-) -> &'static str {
+) -> Ended {
     let (mut from_peer, mut to_peer) = tokio::io::split(stream);
     let state = served.state.clone();
     let mut durable = state.events.watch();
@@ -112,7 +115,7 @@ async fn converse(
     loop {
         served.work().await;
         if served.cut {
-            return "cut by a fault";
+            return Ended::AsUsual("cut by a fault");
         }
         if served.has_answered_login() {
             // What followed the login waited for its answer.
@@ -135,7 +138,7 @@ async fn converse(
         if served.is_over() && output.is_empty() && !unflushed {
             // Best effort: the peer may be gone already.
             let _ = timeout(LAST_WORD, to_peer.shutdown()).await;
-            return "closed";
+            return Ended::AsUsual("closed");
         }
         let wake = [Some(now + LONGEST_SLEEP), deadline, heartbeat, expiry(served, now)];
         let wake = wake.into_iter().flatten().min().unwrap_or(now + LONGEST_SLEEP);
@@ -145,11 +148,11 @@ async fn converse(
             && served.waiting_bytes() < HIGH_WATER
             && output.len() + served.connection.output().len() < 2 * HIGH_WATER;
         if output.len() + served.connection.output().len() > MAX_UNREAD {
-            return "the peer does not read what it is sent";
+            return Ended::GivenUp("the peer does not read what it is sent");
         }
         tokio::select! {
             pushed = push(&mut to_peer, &output), if !output.is_empty() || unflushed => match pushed {
-                Err(_) => return "the peer is gone",
+                Err(_) => return Ended::AsUsual("the peer is gone"),
                 Ok(0) => unflushed = false,
                 Ok(count) => {
                     output.advance(count);
@@ -157,7 +160,8 @@ async fn converse(
                 }
             },
             read = read_some(&mut from_peer, &mut input), if may_read => match read {
-                Ok(0) | Err(_) => return "the peer is gone",
+                Ok(0) | Err(_) if !served.is_opened() => return Ended::GivenUp("the client left before it opened the connection"),
+                Ok(0) | Err(_) => return Ended::AsUsual("the peer is gone"),
                 Ok(_) => {
                     served.receive(&mut input);
                     if input.is_empty() {
@@ -170,7 +174,7 @@ async fn converse(
             finished = served.jobs.wait(), if served.jobs.are_running() => {
                 if let Err(error) = finished {
                     tracing::error!(%error, "amqp: a job failed");
-                    return "a job failed";
+                    return Ended::GivenUp("a job failed");
                 }
             }
             Ok(()) = feedback.changed(), if served.hears_feedback() => served.on_feedback_waits(),
@@ -182,9 +186,9 @@ async fn converse(
                 served.expire();
                 if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                     match ending {
-                        Ending::No => return "the client never opened the connection",
-                        Ending::Closing => return "the peer did not confirm the close",
-                        Ending::Draining => return "what was received could not be committed in time",
+                        Ending::No => return Ended::GivenUp("the client never opened the connection"),
+                        Ending::Closing => return Ended::AsUsual("the peer did not confirm the close"),
+                        Ending::Draining => return Ended::GivenUp("what was received could not be committed in time"),
                     }
                 }
             }
@@ -194,6 +198,15 @@ async fn converse(
             }
         }
     }
+}
+
+/// Why a connection is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    /// As connections end.
+    AsUsual(&'static str),
+    /// The hub ends it, for what the peer does or does not.
+    GivenUp(&'static str),
 }
 
 /// How far an ordered end has come.

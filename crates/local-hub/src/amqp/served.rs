@@ -1,6 +1,7 @@
 //! A connection's state, and what each protocol event does to it.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::BytesMut;
@@ -17,6 +18,7 @@ use super::jobs::Jobs;
 use super::link::{DeviceKind, Link};
 use super::reading::Paused;
 use super::seats::Seat;
+use super::serve::Arrival;
 use super::telemetry::{Pending, Stalled};
 use super::tokens::Tokens;
 use super::{cbs, login, management};
@@ -30,6 +32,7 @@ use crate::state::State;
 pub(super) struct Served {
     pub(super) state: Arc<State>,
     pub(super) id: ConnectionId,
+    pub(super) peer: SocketAddr,
     pub(super) connection: Connection,
     /// False on the plain port, where events may be read and nothing else.
     pub(super) encrypted: bool,
@@ -72,16 +75,16 @@ impl Served {
     pub(super) fn new(
         state: Arc<State>,
         connection: Connection,
-        encrypted: bool,
-        certificate: Option<Thumbprints>,
+        arrival: Arrival,
         notices: mpsc::UnboundedSender<Notice>,
     ) -> Self {
         Self {
             id: state.presence.next_connection(),
             state,
             connection,
-            encrypted,
-            certificate,
+            peer: arrival.peer,
+            encrypted: arrival.encrypted,
+            certificate: arrival.certificate,
             notices,
             links: HashMap::new(),
             readers: Vec::new(),
@@ -125,7 +128,7 @@ impl Served {
     /// Takes in what the peer sent.
     pub(super) fn receive(&mut self, input: &mut BytesMut) {
         if let Err(error) = self.connection.receive(input) {
-            tracing::info!(connection = %self.id, %error, "amqp: protocol error");
+            tracing::info!(peer = %self.peer, connection = %self.id, %error, "amqp: protocol error, the connection is closed");
         }
     }
 
@@ -203,7 +206,7 @@ impl Served {
             Event::Ended { channel, .. } => self.on_ended(channel),
             Event::Closed { error } => {
                 if let Some(error) = error {
-                    tracing::info!(connection = %self.id, %error, "amqp: connection closed");
+                    tracing::info!(peer = %self.peer, connection = %self.id, %error, "amqp: connection closed");
                 }
                 self.release();
             }

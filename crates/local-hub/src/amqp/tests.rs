@@ -1,4 +1,5 @@
 mod commands;
+mod faults;
 mod methods;
 mod reading;
 mod sending;

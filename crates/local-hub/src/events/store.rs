@@ -191,6 +191,30 @@ impl EventStore {
         self.index.info(partition)
     }
 
+    /// What is wrong with `position`, if it lies past all that `partition` ever held.
+    ///
+    /// UNCONFIRMED (reference, 6.3): how the service says it; these are the texts its SDKs' users report.
+    pub(crate) fn beyond(&self, partition: u32, position: &Position) -> Option<String> {
+        match *position {
+            Position::Offset { value, .. } if value >= self.journal.durable().to_raw() => {
+                let last = self.index.info(partition)?.last.offset_text();
+                Some(format!("The supplied offset '{value}' is invalid. The last offset in the system is '{last}'"))
+            }
+            Position::Sequence { value, .. } => {
+                let ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
+                let next = ends.get(partition as usize)?.next_sequence;
+                (value > next).then(|| {
+                    let last = next - 1;
+                    format!(
+                        "The supplied sequence number '{value}' is invalid. \
+                         The last sequence number in the system is '{last}'"
+                    )
+                })
+            }
+            _ => None,
+        }
+    }
+
     /// A reader of all partitions that begins where `position` of `partition` may first be met.
     pub(crate) fn reader(&self, partition: u32, position: &Position) -> Reader {
         let (oldest, end) = (self.journal.oldest(), self.journal.durable());

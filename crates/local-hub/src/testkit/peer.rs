@@ -303,6 +303,14 @@ impl Peer {
         }
     }
 
+    /// Waits until the hub ends the connection; what came until then.
+    pub(crate) async fn ended(&mut self) -> Vec<Event> {
+        while exchange(&mut self.stream, &mut self.connection, &mut self.input).await {}
+        let mut seen: Vec<_> = self.seen.drain(..).collect();
+        seen.extend(std::iter::from_fn(|| self.connection.next_event()));
+        seen
+    }
+
     /// The error the connection is closed with.
     pub(crate) async fn closed(&mut self) -> String {
         match self.until(|event| matches!(event, Event::Closed { .. })).await {

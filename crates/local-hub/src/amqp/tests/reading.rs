@@ -188,7 +188,12 @@ async fn reading_needs_service_connect_and_a_partition_that_is_there() {
     assert_eq!(peer.put_token(&kit.token("service")).await, 200);
     peer.reader(partition, START).await.unwrap();
     assert_eq!(condition(peer.reader(9, START).await.unwrap_err()), "com.microsoft:argument-out-of-range");
-    assert_eq!(condition(peer.reader(0, "nonsense").await.unwrap_err()), "com.microsoft:argument-error");
+    for selector in
+        ["nonsense", "amqp.annotation.x-opt-offset > '99999'", "amqp.annotation.x-opt-sequence-number > '99999'"]
+    {
+        let refused = peer.reader(partition, selector).await.unwrap_err();
+        assert_eq!(condition(refused), "com.microsoft:argument-error", "{selector}");
+    }
     let elsewhere = "hub2/ConsumerGroups/$Default/Partitions/0";
     assert_eq!(condition(peer.receiver(elsewhere, None, None).await.unwrap_err()), "amqp:not-found");
 }
