@@ -7,14 +7,14 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use hubward_model::Timestamp;
-use hubward_registry::{Actor, SecretString, Session, User, WithSecret};
+use hubward_registry::{Actor, Error as RegistryError, SecretString, Session, User, WithSecret};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::access::{Caller, From, LoggedIn, Read, Scope, Via, cookie};
+use crate::access::{Caller, LoggedIn, Read, Scope, Via, Visitor, cookie};
 use crate::extract::{Body, Path};
 use crate::paging::{Direction, List, Paging};
 use crate::shapes::Page;
@@ -47,19 +47,22 @@ pub(crate) async fn setup_state(State(services): State<Services>) -> Result<Json
     responses((status = 201, body = SessionShow, headers(("set-cookie" = String, description = "The session")))))]
 pub(crate) async fn set_up(
     State(services): State<Services>,
-    from: From,
+    visitor: Visitor,
     Body(wanted): Body<Setup>,
 ) -> Result<Response, ApiError> {
-    // All who try are one: there is one token.
-    let attempt = services.access.tries.take(from.remote, "", Instant::now())?;
     let password = checked_password(wanted.password, "password")?;
     let token = SecretString::from(wanted.token);
-    let user = services.registry.set_up(&token, &wanted.name, &password).await?;
-    attempt.give_back();
-    let remote = from.remote.map(|ip| ip.to_string());
+    // All who try are one: there is one token.
+    let attempt = services.access.tries.take(visitor.remote, "", Instant::now())?;
+    let made = services.registry.set_up(&token, &wanted.name, &password).await;
+    if !matches!(made, Err(RegistryError::SetupTokenWrong)) {
+        attempt.give_back();
+    }
+    let user = made?;
+    let remote = visitor.remote.map(|ip| ip.to_string());
     let actor = Actor { who: &user.name, via: None, remote: remote.as_deref() };
     services.note(actor, "user.add", &user.name, json!({ "role": user.role.as_str(), "by": "setup" })).await;
-    start(&services, &from, &user, StatusCode::CREATED).await
+    start(&services, &visitor, &user, StatusCode::CREATED).await
 }
 
 /// Log in with name and password. The cookie is the session; the answer holds the CSRF token that goes with it.
@@ -67,16 +70,17 @@ pub(crate) async fn set_up(
     responses((status = 200, body = SessionShow, headers(("set-cookie" = String, description = "The session")))))]
 pub(crate) async fn log_in(
     State(services): State<Services>,
-    from: From,
+    visitor: Visitor,
     Body(wanted): Body<LogIn>,
 ) -> Result<Response, ApiError> {
-    let attempt = services.access.tries.take(from.remote, &wanted.name, Instant::now())?;
-    let remote = from.remote.map(|ip| ip.to_string());
+    let attempt = services.access.tries.take(visitor.remote, &wanted.name, Instant::now())?;
+    let remote = visitor.remote.map(|ip| ip.to_string());
     let password = SecretString::from(wanted.password);
     let Some(user) = services.registry.verify_user(&wanted.name, &password).await? else {
         let actor = Actor { who: "", via: None, remote: remote.as_deref() };
-        let name: String = wanted.name.chars().take(64).collect();
-        services.note(actor, "session.refused", &name, Value::Null).await;
+        // Some type their password in the place of the name: only names that are known are written down.
+        let known = services.registry.user(&wanted.name).await.map(|user| user.name).unwrap_or_default();
+        services.note(actor, "session.refused", &known, Value::Null).await;
         return Err(ApiError::new(
             StatusCode::UNAUTHORIZED,
             "wrong_login",
@@ -87,27 +91,27 @@ pub(crate) async fn log_in(
     attempt.give_back();
     let actor = Actor { who: &user.name, via: None, remote: remote.as_deref() };
     services.note(actor, "session.start", &user.name, Value::Null).await;
-    start(&services, &from, &user, StatusCode::OK).await
+    start(&services, &visitor, &user, StatusCode::OK).await
 }
 
 /// Starts a session and answers with it.
-async fn start(services: &Services, from: &From, user: &User, status: StatusCode) -> Result<Response, ApiError> {
-    let remote = from.remote.map(|ip| ip.to_string());
+async fn start(services: &Services, visitor: &Visitor, user: &User, status: StatusCode) -> Result<Response, ApiError> {
+    let remote = visitor.remote.map(|ip| ip.to_string());
     let limits = services.access.sessions;
-    let started = services.registry.start_session(&user.name, limits, remote.as_deref(), from.user_agent.as_deref());
+    let started = services.registry.start_session(&user.name, limits, remote.as_deref(), visitor.user_agent.as_deref());
     let WithSecret { value: session, secret } = started.await?;
     let shown = of_session(services, &session, Some(cookie::csrf(&secret)));
     let mut response = (status, Json(shown)).into_response();
-    cookie::set(&services.access, from.peer, &secret, response.headers_mut());
+    cookie::set(&services.access, visitor.peer, &secret, response.headers_mut());
     Ok(response)
 }
 
 /// Who asks, and what they may.
 #[utoipa::path(get, path = "/session", tag = "session", responses((status = 200, body = SessionShow)),
     security(("token" = ["read"]), ("session" = ["read"])))]
-pub(crate) async fn show(State(services): State<Services>, Read(caller): Read, from: From) -> Json<SessionShow> {
+pub(crate) async fn show(State(services): State<Services>, Read(caller): Read, visitor: Visitor) -> Json<SessionShow> {
     Json(match &caller.via {
-        Via::Session(session) => of_session(&services, session, from.csrf),
+        Via::Session(session) => of_session(&services, session, visitor.csrf),
         Via::Token(_) => SessionShow {
             user: None,
             token: Some(caller.name),
@@ -141,12 +145,12 @@ fn of_session(services: &Services, session: &Session, csrf: Option<String>) -> S
 pub(crate) async fn log_out(
     State(services): State<Services>,
     LoggedIn { caller, session }: LoggedIn,
-    from: From,
+    visitor: Visitor,
 ) -> Result<Response, ApiError> {
     services.registry.end_session(&session.id).await?;
     services.audit(&caller, "session.end", &session.user).await;
     let mut response = StatusCode::NO_CONTENT.into_response();
-    cookie::clear(&services.access, from.peer, response.headers_mut());
+    cookie::clear(&services.access, visitor.peer, response.headers_mut());
     Ok(response)
 }
 
@@ -157,11 +161,11 @@ pub(crate) async fn log_out(
 pub(crate) async fn own_password(
     State(services): State<Services>,
     LoggedIn { caller, session }: LoggedIn,
-    from: From,
+    visitor: Visitor,
     Body(wanted): Body<OwnPassword>,
 ) -> Result<StatusCode, ApiError> {
-    let attempt = services.access.tries.take(from.remote, &session.user, Instant::now())?;
     let new = checked_password(wanted.new, "new")?;
+    let attempt = services.access.tries.take(visitor.remote, &session.user, Instant::now())?;
     let old = SecretString::from(wanted.old);
     if services.registry.verify_user(&session.user, &old).await?.is_none() {
         return Err(ApiError::new(

@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use hubward_registry::users::MIN_PASSWORD_CHARS;
 use hubward_registry::{ExposeSecret, Role, SecretString, User};
 use serde::Deserialize;
 use serde_json::json;
@@ -19,8 +20,6 @@ use crate::shapes::Page;
 use crate::shapes::access::{NewPassword, NewUser, PasswordChanged, UserEdit, UserRemoved, UserRow};
 use crate::{ApiError, Services};
 
-/// Shortest password that is taken.
-const MIN_PASSWORD_CHARS: usize = 10;
 /// Longest password that is taken: hashing a longer one would keep a core busy.
 const MAX_PASSWORD_CHARS: usize = 1024;
 
@@ -49,7 +48,7 @@ pub(crate) async fn list(
 ) -> Result<Json<Page<UserRow>>, ApiError> {
     let sort = list.sort(&[("name", Direction::Asc), ("created_at", Direction::Desc)])?;
     let wanted = list.filter.q.as_deref().unwrap_or_default().to_lowercase();
-    let role = list.filter.role.as_deref().map(|word| parse_role(word)).transpose()?;
+    let role = list.filter.role.as_deref().map(parse_role).transpose()?;
     let mut users = services.registry.users().await?;
     users.retain(|user| user.name.to_lowercase().contains(&wanted) && role.is_none_or(|role| role == user.role));
     let rows: Vec<UserRow> = users.into_iter().map(row).collect();

@@ -9,7 +9,7 @@ use crate::row::Row;
 use crate::{Error, Registry};
 
 /// Shortest password of a person, in characters.
-pub const MIN_PASSWORD_CHARS: usize = 8;
+pub const MIN_PASSWORD_CHARS: usize = 10;
 /// Longest name of a person, in characters.
 const MAX_NAME_CHARS: usize = 64;
 
@@ -231,7 +231,7 @@ fn check_name(name: &str) -> Result<(), Error> {
 
 fn check_password(password: &SecretString) -> Result<(), Error> {
     if password.expose_secret().chars().count() < MIN_PASSWORD_CHARS {
-        return Err(Error::BadCredential { field: "password", reason: "is too short: at least 8 characters" });
+        return Err(Error::BadCredential { field: "password", reason: "is too short: at least 10 characters" });
     }
     Ok(())
 }

@@ -58,7 +58,7 @@ impl Scope {
     }
 }
 
-impl std::convert::From<Role> for Scope {
+impl From<Role> for Scope {
     fn from(role: Role) -> Self {
         match role {
             Role::Viewer => Self::Read,

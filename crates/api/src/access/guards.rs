@@ -71,9 +71,9 @@ impl<S: Send + Sync> FromRequestParts<S> for LoggedIn {
     }
 }
 
-/// Where a request comes from, whoever asks.
+/// Where a request comes from, whoever sends it.
 #[derive(Debug, Clone)]
-pub(crate) struct From {
+pub(crate) struct Visitor {
     pub(crate) peer: Option<Peer>,
     pub(crate) remote: Option<IpAddr>,
     pub(crate) user_agent: Option<String>,
@@ -84,7 +84,7 @@ pub(crate) struct From {
 /// Longest part of a browser's name of itself that is kept.
 const USER_AGENT_CHARS: usize = 200;
 
-impl FromRequestParts<Services> for From {
+impl FromRequestParts<Services> for Visitor {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, services: &Services) -> Result<Self, Infallible> {

@@ -22,7 +22,7 @@ use hubward_registry::SessionLimits;
 pub use caller::{Caller, Scope, Via};
 pub(crate) use caller::{authenticate, check_metrics};
 pub use guards::{Admin, Operate, Read};
-pub(crate) use guards::{From, LoggedIn};
+pub(crate) use guards::{LoggedIn, Visitor};
 pub(crate) use hosts::check_host;
 
 /// The two ends of a connection, added to every request by the one who accepted it.
