@@ -5,7 +5,7 @@ SCENARIO ?= first
 SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help run build console screenshots test lint fmt bench soak fuzz openapi golden doc
+.PHONY: help run build console screenshots test test-azure lint fmt bench soak fuzz openapi golden doc
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -33,6 +33,9 @@ screenshots: ## write docs/screenshots/*.png with the console of target/debug/hu
 
 test: ## everything: format, lints, unit tests, end-to-end tests with real clients, the documents' commands
 	@scripts/test
+
+test-azure: ## the whole way at a real IoT Hub, whose iothubowner string HUBWARD_AZURE_CONNECTION_STRING_FILE names
+	@cargo run --locked --quiet -p hubward-tests --bin test-azure
 
 lint: ## format and clippy, warnings denied
 	cargo fmt --all --check

@@ -156,6 +156,20 @@ suite_api() {
     scripts/private-net "$api/bin/python" tests/schemathesis/run.py
 }
 
+# The same message from Microsoft's SDKs and from Hubward, field by field.
+suite_parity() {
+  ensure_sdks || return 0
+  if ! scripts/hub-net sh -c '[ "$HUB_NET" = private ]'; then
+    not_run parity "this machine allows no network of its own, and the SDKs insist on ports 443, 5671 and 8883" \
+      "run as root, or allow user namespaces"
+    return
+  fi
+  cargo build --locked --quiet -p hubward || { fail "build of the hubward binary"; return; }
+  cargo test --locked --quiet -p hubward-tests --test parity --no-run || { fail "build of the parity suite"; return; }
+  step "parity with Microsoft's SDKs" env TEST_HUBWARD="${TEST_HUBWARD:-$PWD/${CARGO_TARGET_DIR:-target}/debug/hubward}" \
+    scripts/hub-net cargo test --locked --offline --quiet -p hubward-tests --test parity -- --ignored
+}
+
 # The commands that README.md and docs/ tell a reader to type.
 suite_docs() {
   ensure_clients || return 0

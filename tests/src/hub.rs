@@ -60,6 +60,16 @@ impl Hub {
         self.info["connection_strings"][policy].as_str().unwrap_or_default()
     }
 
+    /// The id of its process.
+    pub fn process_id(&self) -> Result<u32> {
+        Ok(self.process.as_ref().context("the hub runs")?.id())
+    }
+
+    /// What it logged and printed so far.
+    pub fn log_text(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("hub.log")).unwrap_or_default()
+    }
+
     /// Where its CA certificate lies.
     pub fn ca_file(&self) -> &str {
         self.info["ca_file"].as_str().unwrap_or_default()
@@ -79,9 +89,13 @@ impl Hub {
 
     /// The arguments of `integration add azure` and `integration login` that name this hub's CA and ports.
     pub fn integration_args(&self) -> Result<Vec<String>> {
-        let amqps = self.info["amqps"].as_str().context("the hub has an AMQP port")?;
-        let port = amqps.rsplit(':').next().context("an address has a port")?;
-        Ok(vec!["--hub-ca".into(), self.ca_file().into(), "--hub-endpoint".into(), format!("amqps=localhost:{port}")])
+        let mut endpoints = Vec::new();
+        for listener in ["amqps", "mqtts"] {
+            let address = self.info[listener].as_str().with_context(|| format!("the hub listens for {listener}"))?;
+            let port = address.rsplit(':').next().context("an address has a port")?;
+            endpoints.push(format!("{listener}=localhost:{port}"));
+        }
+        Ok(vec!["--hub-ca".into(), self.ca_file().into(), "--hub-endpoint".into(), endpoints.join(",")])
     }
 
     /// A file that holds the connection string of `policy`.

@@ -11,8 +11,10 @@
 //! - [`device`]: a device that publishes by MQTT;
 //! - [`events`]: what arrived at the hub, and the rules it must keep (every signal, order, repeats);
 //! - [`world`]: a server and a hub together, and what most tests do with them;
+//! - [`azure`]: what Hubward does at a hub, done at one, and what that hub answers where documents are silent;
 //! - [`proxy`]: a TCP proxy between any two parts that can cut and hold connections.
 
+pub mod azure;
 pub mod cli;
 pub mod device;
 pub mod events;

@@ -19,9 +19,10 @@ pub fn binary() -> &'static Path {
         if let Some(path) = std::env::var_os("TEST_HUBWARD") {
             return path.into();
         }
-        // target/debug/deps/test-1234 → target/debug/hubward
-        let folder = std::env::current_exe().expect("a test knows its own file");
-        let folder = folder.parent().and_then(Path::parent).expect("tests lie in target/<profile>/deps");
+        // target/debug/deps/test-1234 and target/debug/program → target/debug/hubward
+        let file = std::env::current_exe().expect("a test knows its own file");
+        let folder = file.parent().expect("a file lies in a folder");
+        let folder = if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder };
         let built =
             Command::new(env!("CARGO")).args(["build", "--quiet", "-p", "hubward"]).status().expect("cargo runs");
         assert!(built.success(), "the hubward binary builds");

@@ -3,8 +3,8 @@
 //! The hub has no word for a refusal over MQTT: it closes the connection, for a message it does not take, for going too
 //! fast, for a used-up quota, or because another client connected as the device. What it meant is found out in two ways.
 //! A connection that is closed again and again while a transfer is under way: the first message not acknowledged is sent
-//! over HTTPS, where the hub says what it thinks of it. One that is closed again and again while nothing is under way:
-//! somebody else uses the identity.
+//! over HTTPS, where the hub says what it thinks of it. One that is closed again and again soon after it was opened, with
+//! nothing under way: somebody else uses the identity.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -29,6 +29,9 @@ use super::uplink::{Failure, NoLink, NotTaken};
 const OFTEN: usize = 3;
 /// Within this time, for connections on which nothing was under way.
 const LATELY: Duration = Duration::from_secs(600);
+/// Another client of the device comes back at once; one that was left alone for longer was closed for another reason, such
+/// as a hub that restarts.
+const SOON: Duration = Duration::from_secs(60);
 
 /// The connections to one hub, one for each device.
 #[derive(Debug)]
@@ -54,7 +57,7 @@ struct Shared {
 struct Trouble {
     /// Closed in a row while a transfer was under way.
     sending: usize,
-    /// Closed while nothing was.
+    /// Closed soon, while nothing was.
     idle: Vec<Instant>,
 }
 
@@ -70,6 +73,7 @@ pub(crate) struct DirectPlace {
 pub(crate) struct DirectLink {
     sender: Sender,
     identity: Identity,
+    opened: Instant,
     shared: Arc<Shared>,
 }
 
@@ -119,7 +123,7 @@ impl DirectPlace {
                 };
                 // The receiver outlives every session; when it is gone all of this ends anyway.
                 drop(shared.tasks.send(Box::pin(task)));
-                Ok(DirectLink { sender, identity, shared })
+                Ok(DirectLink { sender, identity, opened: Instant::now(), shared })
             }
             Err(AttachError::Refused(refusal)) => {
                 shared.gate.answered();
@@ -147,11 +151,10 @@ impl DirectLink {
             SendError::LinkLost(refusal) => NotTaken::LinkLost(refusal),
             SendError::NoDisposition => NotTaken::Silence,
             error @ SendError::TooLarge { .. } => NotTaken::TooLarge(error.to_string()),
-            SendError::ConnectionLost(closed @ Closed::ByHub(_)) => match batch.get(accepted) {
+            SendError::ConnectionLost(closed) => match batch.get(accepted) {
                 Some(first) => self.closed_on(first, &mut accepted, &closed).await,
                 None => NotTaken::ConnectionLost(closed.to_string()),
             },
-            SendError::ConnectionLost(closed) => NotTaken::ConnectionLost(closed.to_string()),
         };
         Err(Failure { accepted, why })
     }
@@ -159,7 +162,10 @@ impl DirectLink {
     pub(super) async fn lost(&self) -> NotTaken {
         match self.sender.lost().await {
             SendError::LinkLost(refusal) => NotTaken::LinkLost(refusal),
-            SendError::ConnectionLost(closed @ Closed::ByHub(_)) => {
+            // A hub that hangs up on what it has not read looks like a network that failed.
+            SendError::ConnectionLost(closed @ (Closed::ByHub(_) | Closed::Network(_)))
+                if self.opened.elapsed() < SOON =>
+            {
                 let often = self.shared.trouble(&self.identity.device_id, |trouble| {
                     let now = Instant::now();
                     trouble.idle.retain(|at| now.duration_since(*at) < LATELY);
@@ -184,7 +190,7 @@ impl DirectLink {
         }
     }
 
-    /// The hub closed the connection with `first` unacknowledged.
+    /// The connection ended with `first` unacknowledged.
     async fn closed_on(&self, first: &D2cMessage, accepted: &mut usize, closed: &Closed) -> NotTaken {
         let often = self.shared.trouble(&self.identity.device_id, |trouble| {
             trouble.sending += 1;
@@ -247,3 +253,6 @@ impl fmt::Debug for Shared {
         f.debug_struct("Shared").field("target", &self.target).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;
