@@ -1,8 +1,8 @@
 """The shell blocks of README.md and docs/ do what the text says, in the order they stand there.
 
 Blocks of one document run in one shell, in an empty folder, with `hubward` on the path. An HTML comment before a block
-says what is special about it: `<!-- leave running -->` starts it and waits until the server listens; `<!-- not run: why -->`
-skips it (it needs Azure, a board, another machine, or the repository itself).
+says what is special about it: `<!-- leave running -->` starts it and waits until the server listens (`<!-- leave running: PORT -->`:
+until something listens there); `<!-- not run: why -->` skips it (it needs Azure, a board, another machine, or the repository itself).
 """
 
 import os
@@ -57,7 +57,8 @@ def test_shell_blocks_run_as_they_stand(document, tmp_path):
         for note, text in blocks(document):
             if note.startswith("not run:"):
                 continue
-            if note == "leave running":
+            if note.startswith("leave running"):
+                port = int(note.removeprefix("leave running").lstrip(": ") or 1883)
                 log = tmp_path / "background.log"
                 with open(log, "wb") as output:
                     process = subprocess.Popen(
@@ -65,7 +66,7 @@ def test_shell_blocks_run_as_they_stand(document, tmp_path):
                         stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                     )
                 running.append((process, log))
-                wait_until_listening(process, 1883, log)
+                wait_until_listening(process, port, log)
                 continue
             assert note == "", f"{document.name}: unknown note {note!r}"
             script.append(text)

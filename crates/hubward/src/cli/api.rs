@@ -171,6 +171,11 @@ impl Client {
         self.answer(self.request(Method::DELETE, path).query(query)).await
     }
 
+    /// DELETE whose answer says nothing more.
+    pub async fn delete_quietly(&self, path: &str) -> Result<(), Failure> {
+        self.checked(self.request(Method::DELETE, path)).await.map(|_| ())
+    }
+
     /// GET of an answer that goes on for as long as it likes.
     pub async fn stream(&self, path: &str, query: &[(&str, String)]) -> Result<Response, Failure> {
         let request = self.http.get(format!("{}{path}", self.base)).bearer_auth(self.token.expose_secret());

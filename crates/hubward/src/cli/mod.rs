@@ -64,8 +64,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Run the server
     Up(up::UpArgs),
-    /// Run only a local IoT Hub
-    LocalHub(local_hub::LocalHubArgs),
+    /// Run only a local IoT Hub, or govern one that runs: faults, clock, usage
+    LocalHub(Box<local_hub::LocalHubArgs>),
     /// Devices: add, list, show, rotate, rename, remove, config
     Device(device::DeviceArgs),
     /// Integrations: the hubs that signals go to
@@ -118,7 +118,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Up(args) => serving(up::run(args, json)),
         Command::Demo(args) => serving(demo::run(args, json)),
-        Command::LocalHub(args) => serving(local_hub::run(args, json)),
+        Command::LocalHub(args) => serving(local_hub::run(*args, json)),
         Command::Device(args) => asking(device::run(args, json)),
         Command::Integration(args) => asking(integration::run(args, json)),
         Command::Signals(args) => asking(signals::signals(args, json)),

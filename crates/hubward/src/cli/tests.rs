@@ -17,7 +17,28 @@ fn every_command_of_the_contract_is_understood() {
         "hubward up --mqtt 127.0.0.1:0 --http 127.0.0.1:0 --data d --key-file k --local-hub --allow-hub h:1 --port-file p --log debug",
         "hubward up --mqtts a:1 --ws a:1 --wss a:1 --https a:1 --tls-cert c --tls-key k --trust-proxy --insecure-http --config f",
         "hubward local-hub --https 127.0.0.1:1 --amqps 127.0.0.1:2 --amqp 127.0.0.1:3 --name n --host-name h --data d --port-file p",
-        "hubward local-hub --standard-ports --mqtts 127.0.0.1:4 --admin 127.0.0.1:5 --tier S1 --units 2",
+        "hubward local-hub --standard-ports --admin 127.0.0.1:5 --tier S1 --units 2",
+        "hubward local-hub --mqtts 127.0.0.1:4 --tier s3 --burst 2 --queue 500ms --metering per-transfer --retention 7d",
+        "hubward local-hub fault outage --as reset --for 10s --count 3 --data d",
+        "hubward local-hub fault delay 250ms --device d1 --json",
+        "hubward local-hub fault throttle --count 3",
+        "hubward local-hub fault quota --for 1h",
+        "hubward local-hub fault drop --after 10 --lost --count 1",
+        "hubward local-hub fault no-disposition --device d1",
+        "hubward local-hub fault poison --containing bad --property a=b --larger-than 1000",
+        "hubward local-hub fault token-refused --policy service",
+        "hubward local-hub fault disabled --device d1 --for 1m",
+        "hubward local-hub fault deleted --device d1",
+        "hubward local-hub fault rekeyed --device d1",
+        "hubward local-hub fault link-stolen --device d1 --count 2",
+        "hubward local-hub fault certificate --as other-name",
+        "hubward local-hub fault list",
+        "hubward local-hub fault clear 1 2",
+        "hubward local-hub fault clear --all --data d",
+        "hubward local-hub clock --advance 1h",
+        "hubward local-hub connections --reset 3",
+        "hubward local-hub usage --data d",
+        "hubward local-hub state",
         "hubward demo --for 10s",
         "hubward device add n --kind pycom --token-file f --username u --topic a/+ --topic b",
         "hubward device add n --password-file f --json --data d --url http://x --token t",
@@ -112,7 +133,7 @@ fn wrong_usage_is_told_in_two_lines_with_the_nearest_word() {
 #[test]
 fn golden_help() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    for words in ["", "up", "device add", "integration add azure", "send"] {
+    for words in ["", "up", "device add", "integration add azure", "send", "local-hub", "local-hub fault"] {
         let mut command = Cli::command().term_width(100);
         command.build();
         let found = words.split_whitespace().try_fold(&mut command, |command, word| command.find_subcommand_mut(word));

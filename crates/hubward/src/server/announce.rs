@@ -141,7 +141,14 @@ pub fn lines(addresses: &Addresses) -> Vec<String> {
     }
     tell("commands", format!("on this machine read {}", addresses.admin_file.display()));
     if let Some(hub) = &addresses.local_hub {
-        tell("local hub", format!("{} at {}, AMQP {}", hub.name, hub.https, hub.amqps));
+        tell("local hub", format!("{}, HTTPS and WebSockets {}", hub.name, hub.https));
+        let mqtts = hub.mqtts.as_ref().map(|mqtts| format!(", MQTT {mqtts}")).unwrap_or_default();
+        let plain = hub.amqp.as_ref().map(|amqp| format!(", clear text for readers {amqp}")).unwrap_or_default();
+        tell("", format!("AMQP {}{plain}{mqtts}", hub.amqps));
+        if let Some(admin) = &hub.admin {
+            let folder = crate::config::settings::beside(&addresses.data, "local-hub");
+            tell("", format!("admin {admin}: hubward local-hub fault --data {} …", folder.display()));
+        }
         tell("", format!("its strings: {}", hub_file(addresses)));
     }
     if let Some(line) = reach(addresses) {

@@ -93,8 +93,13 @@ fn as_before(mut options: Options, before: &HubInfo) -> Options {
     };
     keep(&mut options.https, &before.https);
     keep(&mut options.amqps, &before.amqps);
-    if let (Some(wanted), Some(before)) = (&mut options.amqp, &before.amqp) {
-        keep(wanted, before);
+    if let Some(before) = &before.mqtts {
+        keep(&mut options.mqtts, before);
+    }
+    for (wanted, before) in [(&mut options.amqp, &before.amqp), (&mut options.admin, &before.admin)] {
+        if let (Some(wanted), Some(before)) = (wanted, before) {
+            keep(wanted, before);
+        }
     }
     options
 }
