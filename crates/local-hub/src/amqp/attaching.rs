@@ -243,7 +243,10 @@ impl Served {
             return Err(Error::new(Symbol::from_static("com.microsoft:argument-error"), why));
         }
         let epoch = property(attach, "com.microsoft:epoch").and_then(Value::as_i64);
-        // UNCONFIRMED: groups other than $Default have to be made on the real hub; here any name is one.
+        // Groups other than $Default have to be made on the real hub; here any name is one.
+        if !group.eq_ignore_ascii_case("$default") {
+            tracing::info!(group, "a consumer group that would have to be made on the real hub first");
+        }
         let id = match self.state.readers.claim(&group, number, epoch, &self.notices) {
             Claimed::Granted(id) => id,
             Claimed::Taken(taken) => {

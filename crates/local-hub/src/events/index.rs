@@ -135,6 +135,13 @@ impl Index {
         std::mem::take(&mut self.lock().unsaved)
     }
 
+    /// Marks that were taken, and could not be written.
+    pub(super) fn put_back(&self, mut marks: Vec<Mark>) {
+        let mut inner = self.lock();
+        marks.append(&mut inner.unsaved);
+        inner.unsaved = marks;
+    }
+
     /// How far each partition had come at the first mark past `oldest`, and where that is: `position` and now, if there
     /// is none. The first events from `oldest` on lie before it, or have these numbers.
     pub(super) fn next_after(&self, oldest: Offset, position: Offset) -> (Offset, Vec<i64>) {

@@ -56,9 +56,7 @@ impl IndexFile {
         let mut opened =
             Self { path: path.to_owned(), file: empty(path, &header, &bytes)?, header, partitions, marks: 0 };
         opened.marks = marks.len();
-        let length = opened.header.len() + marks.len() * mark_size(partitions);
-        opened.file.set_len(length as u64)?;
-        opened.file.seek(SeekFrom::End(0))?;
+        opened.cut()?;
         Ok((opened, marks))
     }
 
@@ -71,9 +69,21 @@ impl IndexFile {
         for mark in marks {
             put_mark(&mut bytes, mark);
         }
-        self.file.write_all(&bytes)?;
+        if let Err(error) = self.file.write_all(&bytes).and_then(|()| self.file.sync_data()) {
+            // What was half written is taken back, so that it can be tried again.
+            self.cut()?;
+            return Err(error);
+        }
         self.marks += marks.len();
-        self.file.sync_data()
+        Ok(())
+    }
+
+    /// Takes back all that stands behind the marks that are known to be written.
+    fn cut(&mut self) -> io::Result<()> {
+        let length = self.header.len() + self.marks * mark_size(self.partitions);
+        self.file.set_len(length as u64)?;
+        self.file.seek(SeekFrom::End(0))?;
+        Ok(())
     }
 
     /// Leaves out the marks before the one at `first`, once they are many. Blocks on the disk.

@@ -17,7 +17,7 @@ pub(super) struct Indexer {
     pub(super) index: Arc<Index>,
     /// Tells how far the index reaches.
     pub(super) indexed: watch::Sender<Offset>,
-    /// Where it is kept; nothing once writing failed.
+    /// Where it is kept; nothing while it is written to.
     pub(super) file: Option<IndexFile>,
     /// It is saved after so many bytes at the latest: far fewer than the journal may hold, which the pin would fill
     /// otherwise.
@@ -51,7 +51,7 @@ impl Indexer {
             }
             if self.journal.oldest() > oldest {
                 oldest = self.journal.oldest();
-                let first = forget(&self.journal, &self.index, self.reader.position()).await;
+                let first = forget(&self.journal, &self.index, self.reader.position());
                 self.save(Some(first)).await;
             }
         }
@@ -65,34 +65,42 @@ impl Indexer {
         self.index.mark(position);
         let marks = self.index.take_unsaved();
         let saving = tokio::task::spawn_blocking(move || {
-            file.append(&marks)?;
-            first.map_or(Ok(()), |first| file.shrink(first))?;
-            Ok::<_, std::io::Error>(file)
+            let appended = file.append(&marks);
+            if let (Ok(()), Some(first)) = (&appended, first)
+                && let Err(error) = file.shrink(first)
+            {
+                tracing::warn!(%error, "the index of events cannot be made smaller");
+            }
+            (file, marks, appended)
         });
         match saving.await {
-            Ok(Ok(file)) => {
+            Ok((file, _, Ok(()))) => {
                 self.file = Some(file);
                 self.pin.advance(position);
             }
-            // The next start reads what the file does not tell; the pin keeps it until then.
-            Ok(Err(error)) => tracing::error!(%error, "the index of events cannot be saved any more"),
+            Ok((file, marks, Err(error))) => {
+                // Tried again with what comes; the pin keeps the events until then.
+                tracing::error!(%error, "the index of events cannot be saved");
+                self.index.put_back(marks);
+                self.file = Some(file);
+            }
             Err(error) => tracing::error!(%error, "saving the index of events failed"),
         }
     }
 }
 
 /// Tells the index what retention has left, as far as it reaches (`position`); answers the first mark of use.
-pub(super) async fn forget(journal: &Journal, index: &Index, position: Offset) -> u64 {
+pub(super) fn forget(journal: &Journal, index: &Index, position: Offset) -> u64 {
     let oldest = journal.oldest();
     let (end, next) = index.next_after(oldest, position);
     let mut firsts = vec![None; next.len()];
     let mut reader = journal.reader(oldest);
-    // Never far: marks stand close together.
+    // Never far: marks stand close together. Nor does it wait, should there be nothing more.
     while reader.position() < end && firsts.iter().any(Option::is_none) {
-        match reader.next().await {
-            Ok(Chunk::Records(records)) => note_firsts(&records, end, &mut firsts),
-            Ok(Chunk::Gap { .. }) => {}
-            Err(_) => break,
+        match reader.try_next() {
+            Ok(Some(Chunk::Records(records))) => note_firsts(&records, end, &mut firsts),
+            Ok(Some(Chunk::Gap { .. })) => {}
+            Ok(None) | Err(_) => break,
         }
     }
     let firsts: Vec<_> = firsts.into_iter().zip(next).map(|(first, next)| first.unwrap_or(next)).collect();

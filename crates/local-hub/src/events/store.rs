@@ -100,7 +100,7 @@ impl EventStore {
             }
             tokio::task::yield_now().await;
         }
-        indexer::forget(&journal, &index, reader.position()).await;
+        indexer::forget(&journal, &index, reader.position());
         let pin = journal.pin("index", from);
         let committer = thread::Builder::new()
             .name("local-hub-events".to_owned())
