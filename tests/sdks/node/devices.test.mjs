@@ -93,7 +93,7 @@ row('d2c-batch', async (devices) => {
 
 /** Messages to devices, sent with Microsoft's service SDK. */
 async function service(cleanup) {
-  const client = ServiceClient.fromConnectionString(hub.strings.service);
+  const client = ServiceClient.fromConnectionString(hub.amqpString('service'));
   client.on('error', () => {});
   await client.open();
   cleanup(() => client.close());
@@ -120,9 +120,11 @@ row('c2d-content', async (devices, cleanup) => {
   const message = await waitUntil('the message', () => messages[0]);
   assert.equal(message.data.toString(), 'turn on');
   assert.deepEqual([message.messageId, message.correlationId], ['m-7', 'c-7']);
-  assert.deepEqual([message.contentType, message.contentEncoding], ['text/plain', 'utf-8']);
-  assert.equal(message.properties.getValue('lamp'), 'hall');
-  assert.equal(message.properties.getValue('odd'), 'a&c=%');
+  // Over HTTPS this SDK leaves out the type, and names properties by their headers.
+  const prefix = devices.isHttp ? 'iothub-app-' : '';
+  if (!devices.isHttp) assert.deepEqual([message.contentType, message.contentEncoding], ['text/plain', 'utf-8']);
+  assert.equal(message.properties.getValue(`${prefix}lamp`), 'hall');
+  assert.equal(message.properties.getValue(`${prefix}odd`), 'a&c=%');
   await waitUntil('the message to be completed', async () => (await waiting(identity.deviceId)) === 0);
 });
 
@@ -302,6 +304,8 @@ async function refused(device, ...names) {
 
 const WHO = ['UnauthorizedError'];
 const WHICH = ['UnauthorizedError', 'DeviceNotFoundError'];
+// Over HTTPS this SDK takes every 403 for a quota, also that of a disabled device.
+const OFF = [...WHICH, 'IotHubQuotaExceededError'];
 
 row('no-signature', async (devices) => {
   await refused(devices.of(await hub.makeIdentity(), hub.newKey()), ...WHO);
@@ -322,7 +326,7 @@ row('no-unknown', async (devices) => {
 });
 
 row('no-disabled', async (devices) => {
-  await refused(devices.of(await hub.makeIdentity('device', 'disabled')), ...WHICH);
+  await refused(devices.of(await hub.makeIdentity('device', 'disabled')), ...OFF);
 });
 
 row('no-right', async (devices) => {
@@ -389,7 +393,7 @@ const cutBy = (change) => async (devices) => {
   await (await device.open()).send('here');
   await change(identity);
   await device.waitUntilCutOff();
-  await refused(devices.of(identity), ...WHICH);
+  await refused(devices.of(identity), ...OFF);
 };
 
 row('cut-disabled', cutBy((identity) => hub.putIdentity({ ...identity, status: 'disabled' })));
@@ -407,7 +411,7 @@ let feedbackRecords;
 let feedbackClient;
 async function feedback() {
   feedbackRecords ??= (async () => {
-    feedbackClient = ServiceClient.fromConnectionString(hub.strings.service);
+    feedbackClient = ServiceClient.fromConnectionString(hub.amqpString('service'));
     feedbackClient.on('error', () => {});
     await feedbackClient.open();
     const { result: receiver } = await feedbackClient.getFeedbackReceiver();

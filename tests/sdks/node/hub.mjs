@@ -18,6 +18,9 @@ const certificates = process.env.SDKS_CERTIFICATES;
 const agent = new https.Agent({ keepAlive: true });
 let names = 0;
 
+/** The string of a policy for AMQP: Node's service SDK would take the HTTPS port in it for AMQP's. */
+export const amqpString = (policy) => strings[policy].replace(/HostName=[^;]*/, `HostName=${place.host}`);
+
 /** Skips what this SDK cannot reach on the ports that the hub could bind. */
 export function checkReach(column) {
   const needs443 = column.endsWith('-ws') || ['node-http', 'node-service'].includes(column);

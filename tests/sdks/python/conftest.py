@@ -2,12 +2,11 @@
 
 import json
 import os
-import time
 
 import pytest
 
 import features
-from hub import Hub, SkipCase
+from hub import UNREACHABLE, Hub
 
 RESULTS = os.environ["SDKS_RESULTS"]
 COLUMNS = os.environ["SDKS_COLUMNS"].split(",")
@@ -83,10 +82,8 @@ def hub():
 @pytest.fixture(autouse=True)
 def reachable(hub, column):
     """Skips what this SDK cannot reach on the ports that the hub could bind."""
-    try:
-        hub.check_reach(column)
-    except SkipCase as reason:
-        pytest.skip(str(reason))
+    if not hub.reaches(column):
+        pytest.skip(UNREACHABLE)
 
 
 @pytest.fixture

@@ -70,7 +70,7 @@ class Client:
 
     def __init__(self, asynchronous, maker, arguments, options):
         self.messages, self.methods, self.patches = [], [], []
-        self.answer = lambda request: (200, None)
+        self.closed = False
         self.loop = None
         if asynchronous:
             self.loop = asyncio.new_event_loop()
@@ -158,6 +158,9 @@ class Client:
         wait_until("the hub to drop the connection", lambda: not self.connected)
 
     def close(self):
+        if self.closed:
+            return
+        self.closed = True
         # What is left of a refused or dropped connection is none of the case's business.
         with contextlib.suppress(Exception):
             self.call("shutdown")

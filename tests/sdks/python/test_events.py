@@ -9,7 +9,7 @@ from azure.eventhub import EventHubConsumerClient, TransportType
 from azure.eventhub.exceptions import AuthenticationError, ConnectError, EventHubError
 
 from devices import Devices
-from hub import PATIENCE, annotation, body, new_key, properties, sas, wait_until
+from hub import PATIENCE, UNREACHABLE, annotation, body, new_key, properties, sas, wait_until
 
 row = pytest.mark.row
 # Errors that end a reader at once are wanted here, so nothing is tried again.
@@ -170,8 +170,8 @@ def test_tls(hub, known, read):
 
 @row("websocket")
 def test_websocket(hub, known, read):
-    if hub.place["https"] != 443:
-        pytest.skip("the SDK reaches a WebSocket on port 443 only, which this user may not bind")
+    if not hub.reaches("amqp-ws"):
+        pytest.skip(UNREACHABLE)
     device, partition, _ = known
     options = {"connection_verify": hub.ca_file, "transport_type": TransportType.AmqpOverWebsocket}
     read(partition, string="eventhubs_tls", options=options).wait_for(f"{device} 2")

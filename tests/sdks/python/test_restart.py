@@ -4,7 +4,7 @@ import pytest
 
 from conftest import CELLS, COLUMNS
 from devices import Devices
-from hub import PATIENCE, SkipCase, body, wait_until
+from hub import PATIENCE, body, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -12,9 +12,7 @@ def after_restart(hub):
     """A device of every column that sent before the kill: {column: (identity, client)}."""
     connected, makers = {}, []
     for column in COLUMNS:
-        try:
-            hub.check_reach(column)
-        except SkipCase:
+        if not hub.reaches(column):
             continue
         makers.append(Devices(hub, column))
         identity = hub.make_identity()

@@ -18,7 +18,7 @@ from azure.iot.hub.protocol.models import Module
 from msrest.exceptions import HttpOperationError
 
 from devices import Devices
-from hub import new_key, wait_until
+from hub import UNREACHABLE, new_key
 
 row = pytest.mark.row
 
@@ -297,8 +297,8 @@ def test_c2d_send(hub, registry):
 
 @row("c2d-websocket")
 def test_c2d_websocket(hub):
-    if hub.place["https"] != 443:
-        pytest.skip("the SDK reaches a WebSocket on port 443 only, which this user may not bind")
+    if not hub.reaches("amqp-ws"):
+        pytest.skip(UNREACHABLE)
     over_websocket = IoTHubRegistryManager.from_connection_string(
         hub.strings["iothubowner"], transport_type=uamqp.TransportType.AmqpOverWebsocket
     )
