@@ -10,33 +10,66 @@ use axum::response::Sse;
 use axum::response::sse::{Event, KeepAlive};
 use futures_util::Stream;
 use hubward_broker::{BrokerEvent, Owner};
-use hubward_journal::{Chunk, Reader};
+use hubward_journal::{Chunk, LookBack, Reader};
 use hubward_model::{DeviceId, IntegrationId, Kind, Offset, Record};
 use hubward_relay::DeliveryEvent;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
+use utoipa::IntoParams;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::access::Read;
 use crate::extract::Params;
-use crate::shapes::events::{DeliveryEvent as DeliveryShown, Lagged};
-use crate::{ApiError, Services, signals};
+use crate::filters::Matcher;
+use crate::openapi::words;
+use crate::shapes::events::{ConnectionEvent, DeliveryEvent as DeliveryShown, Lagged};
+use crate::shapes::signals::SignalLine;
+use crate::{ApiError, Services, connections, signals};
 
 /// A line that says nothing, so that both ends notice a dead connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-#[derive(Deserialize)]
+/// Most signals of the past that a listener begins with, and records that are looked at for them.
+const MAX_LAST: usize = 200;
+const VISIT: usize = 5_000;
+
+/// The routes of this module.
+pub(crate) fn routes() -> OpenApiRouter<Services> {
+    OpenApiRouter::new().routes(routes!(stream))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct StreamParams {
     /// Only events of this device.
     device: Option<String>,
+    /// Only signals and deliveries of this integration.
+    integration: Option<String>,
     /// Comma-separated kinds: signal, delivery, connection; none: all.
     types: Option<String>,
+    /// Only signals whose topic fits this filter.
+    topic: Option<String>,
+    /// Only signals whose topic or payload holds this text.
+    q: Option<String>,
     /// Signals from this offset on; none: from now on.
+    #[param(value_type = Option<words::Offset>)]
     from: Option<Offset>,
+    /// Begin with the last so many signals.
+    #[param(maximum = 200)]
+    last: Option<usize>,
 }
 
+/// Listen to what happens: server-sent events `signal`, `delivery`, `connection`; `gap` and `lagged` say what is missing.
+///
+/// The id of a `signal` is its offset: with `Last-Event-ID` the stream goes on after it.
+#[utoipa::path(get, path = "/events", tag = "signals",
+    params(StreamParams, ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that was seen")),
+    responses((status = 200, content_type = "text/event-stream", body = String)),
+    security(("token" = ["read"]), ("session" = ["viewer"])))]
 pub(crate) async fn stream(
     State(services): State<Services>,
     _: Read,
@@ -47,12 +80,24 @@ pub(crate) async fn stream(
         Some(device) => Some(services.registry.find_device(device).await?.id),
         None => None,
     };
+    let integration = match &params.integration {
+        Some(integration) => Some(services.registry.find_integration(integration).await?),
+        None => None,
+    };
+    let matcher = signals::matcher(params.topic.as_deref(), params.q.as_deref())?;
     let kinds = Kinds::parse(params.types.as_deref())?;
     // A browser that lost its connection says what it saw last.
     let last_seen: Option<Offset> =
         headers.get("last-event-id").and_then(|id| id.to_str().ok()).and_then(|id| id.parse().ok());
-    let from = last_seen.map(Offset::next).or(params.from).unwrap_or_else(|| services.journal.durable());
+    let mut from = last_seen.map(Offset::next).or(params.from);
+    if let (None, Some(last), true) = (from, params.last, kinds.signal) {
+        from = oldest_of(&services, device.clone(), matcher.clone(), last).await?;
+    }
+    let from = from.unwrap_or_else(|| services.journal.durable());
     let feed = Feed {
+        integration: integration.as_ref().map(|integration| integration.id.clone()),
+        integration_name: integration.map(|integration| integration.name.to_string()),
+        matcher,
         reader: kinds.signal.then(|| services.journal.reader(from)),
         deliveries: kinds.delivery.then(|| services.relay.events()),
         connections: kinds.connection.then(|| services.broker.subscribe_events()),
@@ -66,6 +111,23 @@ pub(crate) async fn stream(
         Some((Ok(event), feed))
     });
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
+}
+
+/// Where the last signals that are asked for begin.
+async fn oldest_of(
+    services: &Services,
+    device: Option<DeviceId>,
+    matcher: Matcher,
+    last: usize,
+) -> Result<Option<Offset>, ApiError> {
+    let limit = last.min(MAX_LAST);
+    if limit == 0 {
+        return Ok(None);
+    }
+    let query = LookBack { device, kind: Some(Kind::Signal), limit, visit: VISIT, ..LookBack::default() };
+    let looked = services.journal.look_back(query, move |record| matcher.fits(record)).await;
+    let looked = looked.map_err(signals::unreadable)?;
+    Ok(looked.records.last().map(|record| record.offset))
 }
 
 /// Which kinds of events are wanted.
@@ -102,6 +164,9 @@ impl Kinds {
 struct Feed {
     services: Services,
     device: Option<DeviceId>,
+    integration: Option<IntegrationId>,
+    integration_name: Option<String>,
+    matcher: Matcher,
     reader: Option<Reader>,
     deliveries: Option<Receiver<DeliveryEvent>>,
     connections: Option<Receiver<BrokerEvent>>,
@@ -153,10 +218,17 @@ impl Feed {
             .iter()
             .filter(|record| record.kind == Kind::Signal && record.device.is_some())
             .filter(|record| self.device.is_none() || record.device == self.device)
+            .filter(|record| self.matcher.fits(record))
             .cloned()
             .collect();
         match signals::lines(&self.services, &wanted).await {
-            Ok(lines) => lines.iter().for_each(|line| self.push("signal", Some(line.offset), line)),
+            Ok(lines) => {
+                let name = self.integration_name.clone();
+                let goes_there = |line: &&SignalLine| {
+                    name.as_ref().is_none_or(|name| line.deliveries.iter().any(|to| to.integration == *name))
+                };
+                lines.iter().filter(goes_there).for_each(|line| self.push("signal", Some(line.offset), line));
+            }
             Err(_) => {
                 self.push("lagged", None, &Lagged { kind: "signal".to_owned(), missed: wanted.len() as u64 });
             }
@@ -164,7 +236,9 @@ impl Feed {
     }
 
     async fn queue_delivery(&mut self, event: DeliveryEvent) {
-        if self.device.as_ref().is_some_and(|device| *device != event.device) {
+        if self.device.as_ref().is_some_and(|device| *device != event.device)
+            || self.integration.as_ref().is_some_and(|integration| *integration != event.integration)
+        {
             return;
         }
         let shown = DeliveryShown {
@@ -179,17 +253,32 @@ impl Feed {
     }
 
     fn queue_connection(&mut self, event: &BrokerEvent) {
-        let (owner, connected, reason) = match event {
-            BrokerEvent::Connected { owner, .. } => (owner, true, None),
-            BrokerEvent::Disconnected { owner, reason, .. } => (owner, false, Some(reason.to_string())),
+        let (device, connected, refused, reason, peer) = match event {
+            BrokerEvent::Connected { owner: Owner::Device(device), peer, .. } => {
+                (device.clone(), true, false, None, peer)
+            }
+            BrokerEvent::Disconnected { owner: Owner::Device(device), reason, peer, .. } => {
+                (device.clone(), false, false, Some(*reason), peer)
+            }
+            BrokerEvent::Refused { who: Some(who), reason, peer } => {
+                let Some(device) = self.services.registry.device_of_login(who) else { return };
+                (device, false, true, Some(*reason), peer)
+            }
             _ => return,
         };
-        let Owner::Device(device) = owner else { return };
-        if self.device.as_ref().is_some_and(|wanted| wanted != device) {
+        if self.device.as_ref().is_some_and(|wanted| *wanted != device) {
             return;
         }
-        let name = device_name(&self.services, device);
-        self.push("connection", None, &json!({ "device": name, "connected": connected, "reason": reason }));
+        let shown = ConnectionEvent {
+            device: device_name(&self.services, &device),
+            device_id: device.to_string(),
+            connected,
+            refused,
+            reason: reason.map(str::to_owned),
+            words: reason.map(|reason| connections::words(reason).to_owned()),
+            peer: peer.to_string(),
+        };
+        self.push("connection", None, &shown);
     }
 
     fn push<T: Serialize>(&mut self, kind: &str, id: Option<Offset>, value: &T) {

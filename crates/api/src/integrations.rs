@@ -1,31 +1,70 @@
 //! Integrations: login, add, list, show, edit, pause, resume, reconcile, test, remove. The work is the relay's.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
-use hubward_model::{DeviceId, IntegrationId};
-use hubward_registry::{Device, Integration, SecretString};
+use hubward_model::{BindingState, DeviceId, IntegrationId, IntegrationState, Timestamp};
+use hubward_registry::{BindingsPage, Device, Integration, SecretString};
 use hubward_relay::provision::{self, Access as HubAccess};
-use hubward_relay::{IntegrationStatus, RelayError};
+use hubward_relay::summary::remedy_of;
+use hubward_relay::{DeviceStatus, IntegrationSummary, RelayError};
 use serde::Deserialize;
+use utoipa::IntoParams;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
-use crate::access::{Operate, Read};
-use crate::extract::{Body, Params};
+use crate::access::{Caller, Operate, Read};
+use crate::etag::{ETag, IfMatch, Tagged};
+use crate::extract::{Body, Params, Path};
+use crate::openapi::words;
+use crate::paging::{Direction, List, Paging};
 use crate::shapes::Page;
 use crate::shapes::integrations::{
-    Bind, BoundDevice, FailedDeletion, IntegrationEdit, IntegrationShow, Login, LoginFound, NewIntegration, Removal,
-    TestOutcome,
+    Bind, BoundDevice, Cause, Delay, FailedDeletion, IntegrationEdit, IntegrationShow, Login, LoginFound,
+    NewIntegration, ProgressDevice, ProgressShow, Removal, RemovalPreview, TestOutcome,
 };
 use crate::{ApiError, Services};
 
+/// How many devices that failed are named.
+const NAMED: u32 = 100;
+/// How many identities a preview of a removal names.
+const FIRST: u32 = 20;
+/// Devices that are looked through at a time for those that were searched for, and how often in one answer.
+const CHUNK: usize = 200;
+const CHUNKS: usize = 10;
+
+/// The routes of this module.
+pub(crate) fn routes() -> OpenApiRouter<Services> {
+    OpenApiRouter::new()
+        .routes(routes!(list, add))
+        .routes(routes!(login))
+        .routes(routes!(show, edit, remove))
+        .routes(routes!(devices))
+        .routes(routes!(progress))
+        .routes(routes!(removal))
+        .routes(routes!(pause))
+        .routes(routes!(resume))
+        .routes(routes!(reconcile))
+        .routes(routes!(test))
+}
+
+/// Check a connection string against its hub. Nothing is stored, nothing is left in the hub.
+#[utoipa::path(post, path = "/integrations/login", tag = "integrations", request_body = Login,
+    responses((status = 200, body = LoginFound)), security(("token" = ["operate"]), ("session" = ["operator"])))]
 pub(crate) async fn login(
     State(services): State<Services>,
     _: Operate,
     Body(login): Body<Login>,
 ) -> Result<Json<LoginFound>, ApiError> {
-    let access = access(&services, login.connection_string, login.hub_ca, login.hub_endpoint);
-    let found = services.relay.provisioner().login(access).await.map_err(refused)?;
-    Ok(Json(LoginFound {
+    log_in(&services, login).await.map(|(_, found)| Json(found))
+}
+
+/// Checks a connection string; answers the way that it leads as well.
+pub(crate) async fn log_in(services: &Services, login: Login) -> Result<(HubAccess, LoginFound), ApiError> {
+    let access = access(services, login.connection_string, login.hub_ca, login.hub_endpoint);
+    let begun = std::time::Instant::now();
+    let found = services.relay.provisioner().login(access.clone()).await.map_err(refused)?;
+    let found = LoginFound {
         hub: found.hub,
         host_name: found.host_name,
         policy: found.policy,
@@ -33,40 +72,108 @@ pub(crate) async fn login(
         can_write: found.can_write,
         identities: found.identities,
         advice: found.advice.into_iter().collect(),
-    }))
+        elapsed_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+    };
+    Ok((access, found))
 }
 
-pub(crate) async fn list(State(services): State<Services>, _: Read) -> Result<Json<Page<IntegrationShow>>, ApiError> {
-    let mut items = Vec::new();
-    for integration in services.registry.integrations().await? {
-        match shown(&services, &integration.id).await {
-            Ok(mut shown) => {
-                shown.devices = None;
-                items.push(shown);
-            }
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct IntegrationFilter {
+    /// Only integrations whose name or hub holds this.
+    q: Option<String>,
+}
+
+/// List integrations, without their devices.
+#[utoipa::path(get, path = "/integrations", tag = "integrations", params(Paging, IntegrationFilter),
+    responses((status = 200, body = Page<IntegrationShow>)), security(("token" = ["read"]), ("session" = ["viewer"])))]
+pub(crate) async fn list(
+    State(services): State<Services>,
+    _: Read,
+    list: List<IntegrationFilter>,
+) -> Result<Json<Page<IntegrationShow>>, ApiError> {
+    let sort = list.sort(&[("name", Direction::Asc), ("created_at", Direction::Desc)])?;
+    let wanted = list.filter.q.as_deref().unwrap_or_default().to_lowercase();
+    let mut found = services.registry.integrations().await?;
+    found.retain(|one| one.name.as_str().to_lowercase().contains(&wanted) || one.host_name.contains(&wanted));
+    let key = |one: &Integration| {
+        (if sort.by == "created_at" { one.created_at.as_millis() } else { 0 }, one.name.to_string())
+    };
+    let page = list.part(sort, found, key)?;
+    let mut items = Vec::with_capacity(page.items.len());
+    for integration in page.items {
+        match summary(&services, &integration.id).await {
+            Ok(shown) => items.push(shown),
             // Its removal was finished since the list was read.
             Err(error) if error.status == StatusCode::NOT_FOUND => {}
             Err(error) => return Err(error),
         }
     }
-    Ok(Json(Page::all(items)))
+    Ok(Json(Page { items, next: page.next }))
 }
 
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ShowParams {
+    /// With all its devices (the default), or without: then the answer is as small for ten thousand as for one.
+    devices: Option<bool>,
+}
+
+/// Show an integration.
+#[utoipa::path(get, path = "/integrations/{integration}", tag = "integrations",
+    params(("integration" = String, Path, description = "Name or id"), ShowParams),
+    responses((status = 200, body = IntegrationShow)), security(("token" = ["read"]), ("session" = ["viewer"])))]
 pub(crate) async fn show(
     State(services): State<Services>,
     _: Read,
     Path(integration): Path<String>,
-) -> Result<Json<IntegrationShow>, ApiError> {
+    Params(params): Params<ShowParams>,
+) -> Result<Tagged<IntegrationShow>, ApiError> {
     let integration = services.registry.find_integration(&integration).await?;
-    Ok(Json(shown(&services, &integration.id).await?))
+    let shown = if params.devices.unwrap_or(true) {
+        shown(&services, &integration.id).await?
+    } else {
+        summary(&services, &integration.id).await?
+    };
+    Ok(tagged(shown))
 }
 
+fn tagged(shown: IntegrationShow) -> Tagged<IntegrationShow> {
+    Tagged(ETag::new(shown.version), shown)
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AddParams {
+    /// Wait for the identities for a while (the default); without, the answer comes as soon as it is stored, and the work
+    /// goes on in the server.
+    wait: Option<bool>,
+}
+
+/// Make an integration.
+#[utoipa::path(post, path = "/integrations", tag = "integrations", params(AddParams), request_body = NewIntegration,
+    responses((status = 201, body = IntegrationShow)), security(("token" = ["operate"]), ("session" = ["operator"])))]
 pub(crate) async fn add(
     State(services): State<Services>,
     Operate(caller): Operate,
+    Params(params): Params<AddParams>,
     Body(wanted): Body<NewIntegration>,
 ) -> Result<(StatusCode, Json<IntegrationShow>), ApiError> {
-    let access = access(&services, wanted.connection_string, wanted.hub_ca, wanted.hub_endpoint);
+    let made = make(&services, &caller, wanted, params.wait.unwrap_or(true)).await?;
+    Ok((StatusCode::CREATED, Json(made)))
+}
+
+/// Makes an integration; without `wait` the answer has no devices.
+pub(crate) async fn make(
+    services: &Services,
+    caller: &Caller,
+    wanted: NewIntegration,
+    wait: bool,
+) -> Result<IntegrationShow, ApiError> {
+    let access = access(services, wanted.connection_string, wanted.hub_ca, wanted.hub_endpoint);
     let mut create = provision::Create::new(&wanted.name, access.connection_string.clone(), &wanted.topic);
     create.access = access;
     create.devices = wanted.devices.into_iter().map(bind).collect();
@@ -76,18 +183,28 @@ pub(crate) async fn add(
     create.device_id_template = wanted.device_id_template.or(create.device_id_template);
     create.on_existing = wanted.on_existing.unwrap_or(create.on_existing);
     create.on_missing = wanted.on_missing.unwrap_or(create.on_missing);
-    let made: Integration = services.relay.provisioner().create(create).await.map_err(refused)?;
-    services.audit(&caller, "integration.add", made.id.as_str()).await;
-    Ok((StatusCode::CREATED, Json(shown(&services, &made.id).await?)))
+    create.on_full = wanted.on_full.unwrap_or(create.on_full);
+    create.content_type = wanted.content_type.or(create.content_type);
+    let provisioner = services.relay.provisioner();
+    let made: Integration =
+        if wait { provisioner.create(create).await } else { provisioner.begin(create).await }.map_err(refused)?;
+    services.audit(caller, "integration.add", made.id.as_str()).await;
+    if wait { shown(services, &made.id).await } else { summary(services, &made.id).await }
 }
 
+/// Change an integration while its signals stream.
+#[utoipa::path(patch, path = "/integrations/{integration}", tag = "integrations",
+    params(("integration" = String, Path, description = "Name or id")), request_body = IntegrationEdit,
+    responses((status = 200, body = IntegrationShow)), security(("token" = ["operate"]), ("session" = ["operator"])))]
 pub(crate) async fn edit(
     State(services): State<Services>,
     Operate(caller): Operate,
+    if_match: IfMatch,
     Path(integration): Path<String>,
     Body(wanted): Body<IntegrationEdit>,
-) -> Result<Json<IntegrationShow>, ApiError> {
+) -> Result<Tagged<IntegrationShow>, ApiError> {
     let integration = services.registry.find_integration(&integration).await?;
+    if_match.check(&ETag::new(integration.version), "integration")?;
     let mut edit = provision::Edit {
         name: wanted.name,
         topic: wanted.topic,
@@ -97,6 +214,8 @@ pub(crate) async fn edit(
         device_id_template: wanted.device_id_template,
         on_existing: wanted.on_existing,
         on_missing: wanted.on_missing,
+        on_full: wanted.on_full,
+        content_type: wanted.content_type,
         hub_ca: wanted.hub_ca,
         hub_endpoint: wanted.hub_endpoint,
         add_devices: wanted.add_devices.into_iter().map(bind).collect(),
@@ -115,9 +234,185 @@ pub(crate) async fn edit(
     services.audit(&caller, "integration.edit", integration.id.as_str()).await;
     let mut shown = shown(&services, &integration.id).await?;
     shown.removed = leaves.then(|| removed(report.removed));
-    Ok(Json(shown))
+    Ok(tagged(shown))
 }
 
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DevicesFilter {
+    /// Only devices whose name or id holds this.
+    q: Option<String>,
+    /// Only devices in this state.
+    #[param(value_type = Option<words::BindingState>)]
+    state: Option<BindingState>,
+}
+
+/// List the devices of an integration with their ids in the hub, by hub device id; by name if some are searched for.
+///
+/// One answer looks at a bounded number of devices: few items with a `next` mean that it goes on there.
+#[utoipa::path(get, path = "/integrations/{integration}/devices", tag = "integrations",
+    params(("integration" = String, Path, description = "Name or id"), Paging, DevicesFilter),
+    responses((status = 200, body = Page<BoundDevice>)), security(("token" = ["read"]), ("session" = ["viewer"])))]
+pub(crate) async fn devices(
+    State(services): State<Services>,
+    _: Read,
+    Path(integration): Path<String>,
+    list: List<DevicesFilter>,
+) -> Result<Json<Page<BoundDevice>>, ApiError> {
+    let id = services.registry.find_integration(&integration).await?.id;
+    let sort = list.sort(&[("hub_device_id", Direction::Asc)])?;
+    if sort.descending {
+        let message = "the devices of an integration have one order: rising";
+        return Err(ApiError::bad_request("bad_sort", message, "leave the order out").field("order"));
+    }
+    let after: Option<String> = list.after(sort)?;
+    let wanted = list.filter.q.as_deref().unwrap_or_default().to_lowercase();
+    let fits = |status: &DeviceStatus| list.filter.state.is_none_or(|state| state == status.state);
+    let mut items: Vec<BoundDevice> = Vec::new();
+    let mut last = after;
+    if wanted.is_empty() {
+        for _ in 0..CHUNKS {
+            let page = BindingsPage {
+                integration: &id,
+                made_by_us: None,
+                state: None,
+                after: last.as_deref(),
+                limit: u32::try_from(CHUNK).unwrap_or(u32::MAX),
+            };
+            let bindings = services.registry.bindings_page(&page).await?;
+            let whole = bindings.len() < CHUNK;
+            for status in services.relay.device_statuses(&id, bindings) {
+                if items.len() == list.limit {
+                    return Ok(Json(Page { items, next: last.map(|last| sort.cursor(&last)) }));
+                }
+                last = Some(status.hub_device_id.clone());
+                if fits(&status) {
+                    items.push(bound_device(&services, status));
+                }
+            }
+            if whole {
+                return Ok(Json(Page::all(items)));
+            }
+        }
+        return Ok(Json(Page { items, next: last.map(|last| sort.cursor(&last)) }));
+    }
+    let mut found: Vec<(String, DeviceId)> = services.registry.choose_devices(|card| {
+        let name = card.name.as_str();
+        let fits = (name.to_lowercase().contains(&wanted) || card.id.as_str().contains(&wanted))
+            && last.as_deref().is_none_or(|last| name > last);
+        fits.then(|| (name.to_owned(), card.id.clone()))
+    });
+    found.sort_unstable();
+    let more = found.len() > CHUNK * CHUNKS;
+    for chunk in found.chunks(CHUNK).take(CHUNKS) {
+        let ids: Vec<DeviceId> = chunk.iter().map(|(_, id)| id.clone()).collect();
+        let bindings = services.registry.bindings_among(&id, &ids).await?;
+        let mut statuses = services.relay.device_statuses(&id, bindings);
+        statuses.sort_by_key(|status| ids.iter().position(|id| *id == status.device));
+        for status in statuses {
+            if items.len() == list.limit {
+                return Ok(Json(Page { items, next: last.map(|last| sort.cursor(&last)) }));
+            }
+            last = chunk.iter().find(|(_, id)| *id == status.device).map(|(name, _)| name.clone());
+            if fits(&status) {
+                items.push(bound_device(&services, status));
+            }
+        }
+        last = chunk.last().map(|(name, _)| name.clone());
+    }
+    Ok(Json(Page { items, next: last.filter(|_| more).map(|last| sort.cursor(&last)) }))
+}
+
+/// Say how far the making or removal of an integration is. Not found: its removal is done.
+#[utoipa::path(get, path = "/integrations/{integration}/progress", tag = "integrations",
+    params(("integration" = String, Path, description = "Name or id")), responses((status = 200, body = ProgressShow)),
+    security(("token" = ["read"]), ("session" = ["viewer"])))]
+pub(crate) async fn progress(
+    State(services): State<Services>,
+    _: Read,
+    Path(integration): Path<String>,
+) -> Result<Json<ProgressShow>, ApiError> {
+    let integration = services.registry.find_integration(&integration).await?;
+    let counts = services.registry.binding_counts(&integration.id).await?;
+    let of = |wanted: BindingState| counts.iter().filter(|c| c.state == wanted).map(|c| c.number).sum::<u64>();
+    let total: u64 = counts.iter().map(|count| count.number).sum();
+    let (creating, conflict) = (of(BindingState::Creating), of(BindingState::Conflict));
+    let first = |state| BindingsPage {
+        integration: &integration.id,
+        made_by_us: None,
+        state: Some(state),
+        after: None,
+        limit: NAMED,
+    };
+    let named = |binding: hubward_registry::Binding| ProgressDevice {
+        device: device_name(&services, &binding.device),
+        hub_device_id: binding.hub_device_id,
+        error: binding.last_error,
+    };
+    let conflicts = services.registry.bindings_page(&first(BindingState::Conflict)).await?;
+    let failed = services.registry.bindings_page(&first(BindingState::Creating)).await?;
+    let failed: Vec<ProgressDevice> =
+        failed.into_iter().filter(|binding| binding.failed_step.is_some()).map(named).collect();
+    Ok(Json(ProgressShow {
+        state: integration.state,
+        total,
+        created: total - creating - conflict,
+        creating,
+        conflict,
+        failed: failed.len() as u64,
+        removing: of(BindingState::Removing),
+        failed_devices: failed,
+        conflicts: conflicts.into_iter().map(named).collect(),
+        done: creating == 0 && !matches!(integration.state, IntegrationState::Creating | IntegrationState::Removing),
+    }))
+}
+
+/// Say what the removal of an integration would do.
+#[utoipa::path(get, path = "/integrations/{integration}/removal", tag = "integrations",
+    params(("integration" = String, Path, description = "Name or id")), responses((status = 200, body = RemovalPreview)),
+    security(("token" = ["read"]), ("session" = ["viewer"])))]
+pub(crate) async fn removal(
+    State(services): State<Services>,
+    _: Read,
+    Path(integration): Path<String>,
+) -> Result<Json<RemovalPreview>, ApiError> {
+    let integration = services.registry.find_integration(&integration).await?;
+    let id = &integration.id;
+    let summary = services.relay.summary(id).await.map_err(failed)?;
+    let counts = services.registry.binding_counts(id).await?;
+    let made = |made: bool| counts.iter().filter(move |count| count.made_by_us == made);
+    // Identities of others that were never bound are nobody's business.
+    let unbound = |state: BindingState| matches!(state, BindingState::Creating | BindingState::Conflict);
+    let first = |made_by_us| BindingsPage {
+        integration: id,
+        made_by_us: Some(made_by_us),
+        state: None,
+        after: None,
+        limit: FIRST,
+    };
+    let deletes_first = services.registry.bindings_page(&first(true)).await?;
+    let leaves_first = services.registry.bindings_page(&first(false)).await?;
+    Ok(Json(RemovalPreview {
+        name: integration.name.to_string(),
+        devices: summary.devices,
+        deletes: made(true).map(|count| count.number).sum(),
+        deletes_first: deletes_first.into_iter().map(|binding| binding.hub_device_id).collect(),
+        leaves: made(false).filter(|count| !unbound(count.state)).map(|count| count.number).sum(),
+        leaves_first: leaves_first
+            .into_iter()
+            .filter(|binding| !unbound(binding.state))
+            .map(|binding| binding.hub_device_id)
+            .collect(),
+        waiting: summary.waiting,
+        dead_letters: summary.dead_letters,
+    }))
+}
+
+/// Pause an integration: its signals wait here.
+#[utoipa::path(post, path = "/integrations/{integration}/pause", tag = "integrations",
+    params(("integration" = String, Path, description = "Name or id")), responses((status = 200, body = IntegrationShow)),
+    security(("token" = ["operate"]), ("session" = ["operator"])))]
 pub(crate) async fn pause(
     State(services): State<Services>,
     Operate(caller): Operate,
@@ -129,6 +424,10 @@ pub(crate) async fn pause(
     Ok(Json(shown(&services, &integration.id).await?))
 }
 
+/// End a pause; all lanes try at once.
+#[utoipa::path(post, path = "/integrations/{integration}/resume", tag = "integrations",
+    params(("integration" = String, Path, description = "Name or id")), responses((status = 200, body = IntegrationShow)),
+    security(("token" = ["operate"]), ("session" = ["operator"])))]
 pub(crate) async fn resume(
     State(services): State<Services>,
     Operate(caller): Operate,
@@ -141,6 +440,10 @@ pub(crate) async fn resume(
     Ok(Json(shown(&services, &integration.id).await?))
 }
 
+/// Try again what is being made and what was in conflict.
+#[utoipa::path(post, path = "/integrations/{integration}/reconcile", tag = "integrations",
+    params(("integration" = String, Path, description = "Name or id")), responses((status = 200, body = IntegrationShow)),
+    security(("token" = ["operate"]), ("session" = ["operator"])))]
 pub(crate) async fn reconcile(
     State(services): State<Services>,
     Operate(caller): Operate,
@@ -153,13 +456,30 @@ pub(crate) async fn reconcile(
     Ok(Json(shown(&services, &integration.id).await?))
 }
 
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TestParams {
+    /// Only this device; all of them if not said.
+    device: Option<String>,
+}
+
+/// Send a test message through the lanes of an integration, and wait for the hub's word, for at most 30 s.
+#[utoipa::path(post, path = "/integrations/{integration}/test", tag = "integrations",
+    params(("integration" = String, Path, description = "Name or id"), TestParams),
+    responses((status = 200, body = Vec<TestOutcome>)), security(("token" = ["operate"]), ("session" = ["operator"])))]
 pub(crate) async fn test(
     State(services): State<Services>,
     Operate(caller): Operate,
     Path(integration): Path<String>,
+    Params(params): Params<TestParams>,
 ) -> Result<Json<Vec<TestOutcome>>, ApiError> {
     let integration = services.registry.find_integration(&integration).await?;
-    let results = services.relay.test(&integration.id, None).await.map_err(failed)?;
+    let device = match &params.device {
+        Some(device) => Some(services.registry.find_device(device).await?.id),
+        None => None,
+    };
+    let results = services.relay.test(&integration.id, device.as_ref()).await.map_err(failed)?;
     services.audit(&caller, "integration.test", integration.id.as_str()).await;
     let outcomes = results.into_iter().map(|result| TestOutcome {
         device: device_name(&services, &result.device),
@@ -171,15 +491,22 @@ pub(crate) async fn test(
     Ok(Json(outcomes.collect()))
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RemoveParams {
+    /// Leave the identities in the hub.
     #[serde(default)]
     keep_identities: bool,
+    /// Do not wait for what is to be sent: drop it, and count it.
     #[serde(default)]
     discard_backlog: bool,
 }
 
+/// Remove an integration, and of its identities those that Hubward made. Who goes away meanwhile stops nothing.
+#[utoipa::path(delete, path = "/integrations/{integration}", tag = "integrations",
+    params(("integration" = String, Path, description = "Name or id"), RemoveParams),
+    responses((status = 200, body = Removal)), security(("token" = ["operate"]), ("session" = ["operator"])))]
 pub(crate) async fn remove(
     State(services): State<Services>,
     Operate(caller): Operate,
@@ -253,50 +580,94 @@ fn failed(error: RelayError) -> ApiError {
     ApiError::from_problem(error.problem())
 }
 
+/// An integration with all its devices.
 async fn shown(services: &Services, id: &IntegrationId) -> Result<IntegrationShow, ApiError> {
     let status = services.relay.status(id).await.map_err(failed)?;
-    Ok(show_status(services, status))
+    let mut shown = summary(services, id).await?;
+    let mut devices: Vec<BoundDevice> =
+        status.devices.into_iter().map(|status| bound_device(services, status)).collect();
+    devices.sort_by(|a, b| a.device.cmp(&b.device));
+    shown.device_count = devices.len();
+    shown.devices = Some(devices);
+    Ok(shown)
 }
 
-fn show_status(services: &Services, status: IntegrationStatus) -> IntegrationShow {
-    let integration = status.integration;
-    let mut devices: Vec<BoundDevice> = status
-        .devices
-        .into_iter()
-        .map(|bound| BoundDevice {
-            device: device_name(services, &bound.device),
-            device_id: bound.device.to_string(),
-            hub_device_id: bound.hub_device_id,
-            state: bound.state,
-            made_by_us: bound.made_by_us,
-            delivered: bound.delivered,
-            backlog: bound.backlog,
-            dead_letters: bound.dead_letters,
-            last_error: bound.last_error,
-        })
-        .collect();
-    devices.sort_by(|a, b| a.device.cmp(&b.device));
+fn bound_device(services: &Services, bound: DeviceStatus) -> BoundDevice {
+    BoundDevice {
+        device: device_name(services, &bound.device),
+        device_id: bound.device.to_string(),
+        hub_device_id: bound.hub_device_id,
+        state: bound.state,
+        made_by_us: bound.made_by_us,
+        delivered: bound.delivered,
+        backlog: bound.backlog,
+        dead_letters: bound.dead_letters,
+        last_error: bound.last_error,
+        attached: bound.attached,
+        remedy: remedy_of(bound.state).to_owned(),
+    }
+}
+
+/// An integration without its devices: a handful of rows, however many it has.
+pub(crate) async fn summary(services: &Services, id: &IntegrationId) -> Result<IntegrationShow, ApiError> {
+    let summary: IntegrationSummary = services.relay.summary(id).await.map_err(failed)?;
+    let oldest_waiting_at = match summary.waits_from {
+        Some(from) => waits_since(services, from).await,
+        None => None,
+    };
+    let integration = summary.integration;
     let host = integration.host_name;
-    IntegrationShow {
+    let settings = integration.settings;
+    let last_error =
+        summary.cause.as_ref().map(|cause| cause.message.clone()).or_else(|| summary.hub.last_error.clone());
+    Ok(IntegrationShow {
         id: integration.id,
         name: integration.name.to_string(),
         service: Integration::SERVICE.to_owned(),
         hub: host.split(['.', ':']).next().unwrap_or(&host).to_owned(),
         host_name: host,
-        topic: integration.settings.topic.to_string(),
-        body: integration.settings.body,
-        transport: integration.settings.transport,
-        state: status.state,
-        all_devices: integration.settings.all_devices,
-        device_count: devices.len(),
-        devices: Some(devices),
+        topic: settings.topic.to_string(),
+        body: settings.body,
+        transport: settings.transport,
+        state: summary.state,
+        all_devices: settings.all_devices,
+        device_count: usize::try_from(summary.devices).unwrap_or(usize::MAX),
+        devices: None,
         created_at: integration.created_at,
-        last_error: status.last_error,
+        last_error: last_error.or(integration.last_error),
         policy: integration.policy,
-        device_id_template: integration.settings.device_id_template,
-        on_existing: integration.settings.on_existing,
-        on_missing: integration.settings.on_missing,
+        device_id_template: settings.device_id_template,
+        on_existing: settings.on_existing,
+        on_missing: settings.on_missing,
         removed: None,
+        cause: summary.cause.map(cause),
+        rate_per_s: summary.rate,
+        delay_ms: summary.delay_ms.map(|(p50, p99)| Delay { p50, p99 }),
+        waiting: summary.waiting,
+        oldest_waiting_at,
+        dead_letters: summary.dead_letters,
+        delivered: summary.delivered,
+        device_states: summary.states.into_iter().map(|(state, count)| (state.to_owned(), count)).collect(),
+        version: integration.version,
+        updated_at: Some(integration.updated_at),
+        content_type: settings.content_type,
+        on_full: Some(settings.on_full),
+    })
+}
+
+/// When the first record from an offset on was received. What is held outside the journal shows no time.
+async fn waits_since(services: &Services, from: hubward_model::Offset) -> Option<Timestamp> {
+    services.journal.read_at(from).await.ok().flatten().map(|record| record.received_at)
+}
+
+/// What is in the way, as it is shown.
+pub(crate) fn cause(cause: hubward_relay::Cause) -> Cause {
+    Cause {
+        code: cause.code,
+        message: cause.message,
+        remedy: cause.remedy,
+        since: cause.since,
+        next_try_at: cause.next_try_at,
     }
 }
 

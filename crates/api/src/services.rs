@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use axum::http::StatusCode;
 use axum::middleware;
-use axum::routing::{get, post};
 use axum::{Router, extract::DefaultBodyLimit};
 use hubward_broker::BrokerHandle;
 use hubward_journal::Journal;
@@ -20,8 +19,8 @@ use crate::idempotency::{self, Running};
 use crate::shapes::misc::About;
 use crate::{Access, ApiError, access, headers};
 use crate::{
-    audit, console, dead_letters, devices, events, health, integrations, openapi, server, session, signals, tokens,
-    users,
+    audit, charts, connections, console, dead_letters, devices, drafts, events, health, hubs, import, integrations,
+    openapi, overview, previews, server, session, signals, tokens, users,
 };
 
 /// Largest request body; the largest that is wanted is an integration with ten thousand devices.
@@ -31,6 +30,14 @@ pub(crate) const BODY_BYTES: usize = 2 * 1024 * 1024;
 pub trait Activity: Send + Sync + 'static {
     /// Signals received from it, and the time of the last.
     fn signals(&self, device: &DeviceId) -> (u64, Option<Timestamp>);
+    /// Signals received from it in the last hour.
+    fn last_hour(&self, device: &DeviceId) -> u64;
+    /// Signals received from all devices in the last hour.
+    fn last_hour_of_all(&self) -> u64;
+    /// How often its login was refused in the last hour, if no login succeeded since.
+    fn refused(&self, device: &DeviceId) -> u64;
+    /// When the server started.
+    fn started_at(&self) -> Timestamp;
 }
 
 /// The local hub that the server runs itself: strings that name its host need no certificate or endpoint.
@@ -81,27 +88,18 @@ pub(crate) fn routes(
         .merge(tokens::routes())
         .merge(audit::routes())
         .merge(server::routes())
-        .route("/devices", get(devices::list).post(devices::add))
-        .route("/devices/{device}", get(devices::show).patch(devices::edit).delete(devices::remove))
-        .route("/devices/{device}/rotate", post(devices::rotate))
-        .route("/devices/{device}/signals", get(signals::list))
-        .route("/devices/{device}/signals/{offset}", get(signals::show))
-        .route("/integrations", get(integrations::list).post(integrations::add))
-        .route("/integrations/login", post(integrations::login))
-        .route(
-            "/integrations/{integration}",
-            get(integrations::show).patch(integrations::edit).delete(integrations::remove),
-        )
-        .route("/integrations/{integration}/pause", post(integrations::pause))
-        .route("/integrations/{integration}/resume", post(integrations::resume))
-        .route("/integrations/{integration}/reconcile", post(integrations::reconcile))
-        .route("/integrations/{integration}/test", post(integrations::test))
-        .route("/deadletters", get(dead_letters::list))
-        .route("/deadletters/export", get(dead_letters::export))
-        .route("/deadletters/retry", post(dead_letters::retry))
-        .route("/deadletters/discard", post(dead_letters::discard))
-        .route("/deadletters/{id}", get(dead_letters::show))
-        .route("/events", get(events::stream));
+        .merge(overview::routes())
+        .merge(devices::routes())
+        .merge(connections::routes())
+        .merge(import::routes())
+        .merge(signals::routes())
+        .merge(charts::routes())
+        .merge(integrations::routes())
+        .merge(previews::routes())
+        .merge(drafts::routes())
+        .merge(hubs::routes())
+        .merge(dead_letters::routes())
+        .merge(events::routes());
     OpenApiRouter::new()
         .nest("/api/v1", session::open_routes().merge(guarded(v1)))
         .routes(routes!(openapi::serve))

@@ -1,35 +1,68 @@
-//! The history of a device's signals, read from the journal in bounded steps.
-
-use std::collections::HashMap;
+//! Signals: the history of one device and of all, read from the journal in bounded steps; one signal with its way.
 
 use axum::Json;
-use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::body::Body as HttpBody;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use hubward_journal::{HistoryQuery, ReadError};
-use hubward_model::{DeviceId, DeviceKind, Kind, Offset, Record, pybytes};
+use hubward_journal::{LookBack, Looked, ReadError};
+use hubward_model::{DeviceId, Kind, Offset, Record, Timestamp};
+use hubward_registry::DeadLetterFilter;
+use hubward_relay::DeliveryState;
 use serde::Deserialize;
+use utoipa::IntoParams;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::access::Read;
-use crate::extract::Params;
+use crate::extract::{Params, Path};
+use crate::filters::{Matcher, check_filter};
+use crate::openapi::words;
 use crate::shapes::Page;
-use crate::shapes::signals::{DeliveryLine, SignalLine};
-use crate::{ApiError, Services};
+use crate::shapes::signals::{DeliveryLine, SignalLine, SignalShow, Station};
+use crate::{ApiError, Services, series};
 
 /// Signals of an answer, when nobody says how many, and at most.
 const PAGE: usize = 50;
 const MAX_PAGE: usize = 500;
+/// Records that one request looks at.
+const VISIT: usize = 5_000;
+/// Longest payload that is shown as text.
+const TEXT: usize = 2_000;
 
-#[derive(Deserialize)]
+/// The routes of this module.
+pub(crate) fn routes() -> OpenApiRouter<Services> {
+    OpenApiRouter::new().routes(routes!(list)).routes(routes!(export)).routes(routes!(show)).routes(routes!(list_all))
+}
+
+#[derive(Debug, Default, Clone, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ListParams {
     /// Only signals before this offset (what `next` said).
+    #[param(value_type = Option<words::Offset>)]
     before: Option<Offset>,
+    /// Only signals received at this time or after it.
+    #[param(value_type = Option<words::Timestamp>)]
+    since: Option<Timestamp>,
+    /// Only signals received before this time.
+    #[param(value_type = Option<words::Timestamp>)]
+    until: Option<Timestamp>,
+    /// Only signals with this number, or this topic after `signals/`.
+    signal: Option<String>,
+    /// At most so many; 50 if not said.
+    #[param(minimum = 1, maximum = 500)]
     limit: Option<usize>,
 }
 
-/// The latest signals, newest first.
+/// List a device's signals, the newest first.
+///
+/// One answer looks at a bounded number of records: few items with a `next` mean that it goes on there.
+#[utoipa::path(get, path = "/devices/{device}/signals", tag = "signals",
+    params(("device" = String, Path, description = "Name or id"), ListParams),
+    responses((status = 200, body = Page<SignalLine>)), security(("token" = ["read"]), ("session" = ["viewer"])))]
 pub(crate) async fn list(
     State(services): State<Services>,
     _: Read,
@@ -37,19 +70,117 @@ pub(crate) async fn list(
     Params(params): Params<ListParams>,
 ) -> Result<Json<Page<SignalLine>>, ApiError> {
     let device = services.registry.find_device(&device).await?;
-    let limit = params.limit.unwrap_or(PAGE).clamp(1, MAX_PAGE);
-    let query = HistoryQuery { before: params.before, kind: Some(Kind::Signal), limit, ..HistoryQuery::default() };
-    let records = services.journal.history(&device.id, query).await.map_err(unreadable)?;
-    let next = if records.len() == limit { records.last().map(|record| record.offset.to_string()) } else { None };
-    Ok(Json(Page { items: lines(&services, &records).await?, next }))
+    let looked = look(&services, &device.id, &params).await?;
+    let next = looked.next.map(|next| next.to_string());
+    Ok(Json(Page { items: lines(&services, &looked.records).await?, next }))
 }
 
-/// One signal with its deliveries.
+async fn look(services: &Services, device: &DeviceId, params: &ListParams) -> Result<Looked, ApiError> {
+    let query = LookBack {
+        device: Some(device.clone()),
+        before: params.before,
+        since: params.since,
+        until: params.until,
+        kind: Some(Kind::Signal),
+        limit: params.limit.unwrap_or(PAGE).clamp(1, MAX_PAGE),
+        visit: VISIT,
+    };
+    let wanted = params.signal.clone();
+    let fits = move |record: &Record| wanted.is_none() || series::key(record) == wanted;
+    services.journal.look_back(query, fits).await.map_err(unreadable)
+}
+
+#[derive(Debug, Clone, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ExportParams {
+    /// Only signals received at this time or after it.
+    #[param(value_type = Option<words::Timestamp>)]
+    since: Option<Timestamp>,
+    /// Only signals received before this time.
+    #[param(value_type = Option<words::Timestamp>)]
+    until: Option<Timestamp>,
+    /// Only signals with this number, or this topic after `signals/`.
+    signal: Option<String>,
+    /// `ndjson` (all that is known, the default) or `csv` (time, offset, signal, value, size, payload in base64).
+    format: Option<String>,
+}
+
+/// Export a device's signals, the newest first, a line each.
+///
+/// Read step by step, so that memory stays small.
+#[utoipa::path(get, path = "/devices/{device}/signals/export", tag = "signals",
+    params(("device" = String, Path, description = "Name or id"), ExportParams),
+    responses((status = 200, content_type = "application/x-ndjson", body = String)),
+    security(("token" = ["read"]), ("session" = ["viewer"])))]
+pub(crate) async fn export(
+    State(services): State<Services>,
+    _: Read,
+    Path(device): Path<String>,
+    Params(params): Params<ExportParams>,
+) -> Result<Response, ApiError> {
+    let device = services.registry.find_device(&device).await?;
+    let csv = match params.format.as_deref() {
+        None | Some("ndjson") => false,
+        Some("csv") => true,
+        Some(other) => {
+            let message = format!("{other:?} is no format of an export");
+            return Err(ApiError::bad_request("bad_format", message, "use ndjson or csv").field("format"));
+        }
+    };
+    let begin = ListParams {
+        since: params.since,
+        until: params.until,
+        signal: params.signal,
+        limit: Some(MAX_PAGE),
+        ..ListParams::default()
+    };
+    let head = if csv { "received_at,offset,signal,value,size,body_base64\n" } else { "" };
+    let state = Some((services, device.id, begin, head.to_owned()));
+    let parts = futures_util::stream::try_unfold(state, move |state| async move {
+        let Some((services, device, mut params, mut text)) = state else { return Ok::<_, std::io::Error>(None) };
+        if services.stop.is_cancelled() {
+            return Ok(None);
+        }
+        let failed = |error: ApiError| std::io::Error::other(error.problem.message);
+        let looked = look(&services, &device, &params).await.map_err(failed)?;
+        for line in lines(&services, &looked.records).await.map_err(failed)? {
+            if csv {
+                text.push_str(&csv_line(&line));
+            } else {
+                text.push_str(&serde_json::to_string(&line)?);
+            }
+            text.push('\n');
+        }
+        params.before = looked.next;
+        let more = looked.next.is_some();
+        Ok(Some((text, more.then(|| (services, device, params, String::new())))))
+    });
+    let mime = if csv { "text/csv; charset=utf-8" } else { "application/x-ndjson" };
+    Ok(([(header::CONTENT_TYPE, mime)], HttpBody::from_stream(parts)).into_response())
+}
+
+fn csv_line(line: &SignalLine) -> String {
+    let value = match &line.value {
+        Some(serde_json::Value::String(text)) => text.clone(),
+        Some(value) => value.to_string(),
+        None => String::new(),
+    };
+    let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
+    let key = line.key.as_deref().unwrap_or_default();
+    let SignalLine { received_at, offset, size, body_base64, .. } = line;
+    format!("{received_at},{offset},{},{},{size},{body_base64}", quoted(key), quoted(&value))
+}
+
+/// Show a signal with the stations of its way.
+#[utoipa::path(get, path = "/devices/{device}/signals/{offset}", tag = "signals",
+    params(("device" = String, Path, description = "Name or id"), ("offset" = words::Offset, Path, description = "Its place")),
+    responses((status = 200, body = SignalShow)), security(("token" = ["read"]), ("session" = ["viewer"])))]
 pub(crate) async fn show(
     State(services): State<Services>,
     _: Read,
     Path((device, offset)): Path<(String, Offset)>,
-) -> Result<Json<SignalLine>, ApiError> {
+) -> Result<Json<SignalShow>, ApiError> {
     let device = services.registry.find_device(&device).await?;
     let record = services.journal.read_at(offset).await.map_err(unreadable)?;
     let Some(record) = record.filter(|r| r.kind == Kind::Signal && r.device.as_ref() == Some(&device.id)) else {
@@ -60,11 +191,174 @@ pub(crate) async fn show(
             "take an offset from 'hubward signals'; signals older than the history window are gone",
         ));
     };
-    let mut lines = lines(&services, &[record]).await?;
-    lines.pop().map(Json).ok_or_else(|| ApiError::internal("showing a signal", &"no line for it"))
+    let trace = trace(&services, &record).await?;
+    let line = lines(&services, &[record]).await?.pop();
+    let line = line.ok_or_else(|| ApiError::internal("showing a signal", &"no line for it"))?;
+    Ok(Json(SignalShow { line, trace }))
 }
 
-fn unreadable(error: ReadError) -> ApiError {
+/// What is known of a signal's way: from stored facts, and the times of what a hub took lately.
+async fn trace(services: &Services, record: &Record) -> Result<Vec<Station>, ApiError> {
+    let here = |station: &str, detail: Option<String>| Station {
+        station: station.to_owned(),
+        at: Some(record.received_at),
+        integration: None,
+        message_id: None,
+        detail,
+    };
+    let message = &record.message;
+    let received = format!("{} bytes on {}, QoS {}", message.payload.len(), message.topic, u8::from(message.qos));
+    let mut stations = vec![here("received", Some(received))];
+    // That it can be read says that it is durable; its commit's own time is not kept.
+    stations.push(Station { at: None, ..here("durable", Some(format!("offset {}", record.offset))) });
+    let deliveries = services.relay.deliveries(std::slice::from_ref(record)).await;
+    let deliveries = deliveries.map_err(|error| ApiError::from_problem(error.problem()))?;
+    for delivery in deliveries.into_iter().flatten() {
+        let (at, detail) = match delivery.state {
+            DeliveryState::Accepted => (services.relay.accepted_at(&delivery.integration, record.offset), None),
+            DeliveryState::Waiting => (None, None),
+            DeliveryState::DeadLetter => buried(services, &delivery.integration, record).await?,
+        };
+        stations.push(Station {
+            station: delivery.state.as_str().to_owned(),
+            at,
+            integration: Some(delivery.name.to_string()),
+            message_id: Some(delivery.message_id),
+            detail,
+        });
+    }
+    Ok(stations)
+}
+
+/// When and why a signal was given up.
+async fn buried(
+    services: &Services,
+    integration: &hubward_model::IntegrationId,
+    record: &Record,
+) -> Result<(Option<Timestamp>, Option<String>), ApiError> {
+    let filter = DeadLetterFilter {
+        integration: Some(integration.clone()),
+        device: record.device.clone(),
+        ..DeadLetterFilter::default()
+    };
+    let letters = services.registry.dead_letters(&filter).await?;
+    let letter = letters.into_iter().find(|letter| letter.offset == record.offset);
+    Ok(letter.map_or((None, None), |letter| (Some(letter.at), Some(letter.hub_error.unwrap_or(letter.reason)))))
+}
+
+#[derive(Debug, Default, Clone, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AllParams {
+    /// Only signals before this offset (what `next` said).
+    #[param(value_type = Option<words::Offset>)]
+    before: Option<Offset>,
+    /// Only signals received at this time or after it.
+    #[param(value_type = Option<words::Timestamp>)]
+    since: Option<Timestamp>,
+    /// Only signals received before this time.
+    #[param(value_type = Option<words::Timestamp>)]
+    until: Option<Timestamp>,
+    /// Only signals of this device.
+    device: Option<String>,
+    /// Only signals that go to this integration.
+    integration: Option<String>,
+    /// Only signals of which a delivery is in this state: waiting, accepted, dead_letter.
+    state: Option<String>,
+    /// Only signals whose topic fits this filter.
+    topic: Option<String>,
+    /// Only signals whose topic or payload holds this text.
+    q: Option<String>,
+    /// At most so many; 50 if not said.
+    #[param(minimum = 1, maximum = 500)]
+    limit: Option<usize>,
+}
+
+/// List signals of all devices with their deliveries, the newest first.
+///
+/// One answer looks at a bounded number of records: few items with a `next` mean that it goes on there.
+#[utoipa::path(get, path = "/signals", tag = "signals", params(AllParams),
+    responses((status = 200, body = Page<SignalLine>)), security(("token" = ["read"]), ("session" = ["viewer"])))]
+pub(crate) async fn list_all(
+    State(services): State<Services>,
+    _: Read,
+    Params(params): Params<AllParams>,
+) -> Result<Json<Page<SignalLine>>, ApiError> {
+    let device = match &params.device {
+        Some(device) => Some(services.registry.find_device(device).await?.id),
+        None => None,
+    };
+    let integration = match &params.integration {
+        Some(integration) => Some(services.registry.find_integration(integration).await?.name.to_string()),
+        None => None,
+    };
+    let state = params.state.as_deref().map(check_state).transpose()?;
+    let limit = params.limit.unwrap_or(PAGE).clamp(1, MAX_PAGE);
+    let matcher = matcher(params.topic.as_deref(), params.q.as_deref())?;
+    let mut query = LookBack {
+        device,
+        before: params.before,
+        since: params.since,
+        until: params.until,
+        kind: Some(Kind::Signal),
+        limit,
+        visit: VISIT,
+    };
+    let fits = |line: &SignalLine| {
+        let of_it = |delivery: &&DeliveryLine| integration.as_ref().is_none_or(|name| *name == delivery.integration);
+        let mut deliveries = line.deliveries.iter().filter(of_it);
+        match state {
+            Some(state) => deliveries.any(|delivery| delivery.state == state),
+            None => integration.is_none() || deliveries.next().is_some(),
+        }
+    };
+    let mut items: Vec<SignalLine> = Vec::new();
+    let mut left = VISIT;
+    loop {
+        let matcher = matcher.clone();
+        query.visit = left;
+        let looked = services.journal.look_back(query.clone(), move |record| matcher.fits(record)).await;
+        let looked = looked.map_err(unreadable)?;
+        let found = lines(&services, &looked.records).await?;
+        let mut next = looked.next;
+        for line in found.into_iter().filter(|line| fits(line)) {
+            if items.len() == limit {
+                break;
+            }
+            if items.len() + 1 == limit {
+                // The next part begins below the last one that is shown.
+                next = Some(line.offset);
+            }
+            items.push(line);
+        }
+        left = left.saturating_sub(looked.visited.max(1));
+        let Some(below) = next.filter(|_| looked.next.is_some() || items.len() == limit) else {
+            return Ok(Json(Page { items, next: None }));
+        };
+        if items.len() == limit || left == 0 {
+            return Ok(Json(Page { items, next: Some(below.to_string()) }));
+        }
+        query.before = Some(below);
+    }
+}
+
+fn check_state(word: &str) -> Result<&'static str, ApiError> {
+    let known = [DeliveryState::Waiting, DeliveryState::Accepted, DeliveryState::DeadLetter];
+    known.into_iter().map(DeliveryState::as_str).find(|known| *known == word).ok_or_else(|| {
+        let message = format!("{word:?} is no state of a delivery");
+        ApiError::bad_request("bad_state", message, "use waiting, accepted or dead_letter").field("state")
+    })
+}
+
+/// What records are asked for by topic and text.
+pub(crate) fn matcher(topic: Option<&str>, text: Option<&str>) -> Result<Matcher, ApiError> {
+    if let Some(topic) = topic {
+        check_filter(topic)?;
+    }
+    Ok(Matcher::new(topic, text))
+}
+
+pub(crate) fn unreadable(error: ReadError) -> ApiError {
     ApiError::internal("reading the journal", &error)
 }
 
@@ -75,41 +369,26 @@ pub(crate) async fn lines(services: &Services, records: &[Record]) -> Result<Vec
     }
     let deliveries =
         services.relay.deliveries(records).await.map_err(|error| ApiError::from_problem(error.problem()))?;
-    let mut kinds = HashMap::new();
     let mut lines = Vec::with_capacity(records.len());
     for (record, deliveries) in records.iter().zip(deliveries) {
-        let pycom = match &record.device {
-            Some(device) => *match kinds.get(device) {
-                Some(pycom) => pycom,
-                None => kinds.entry(device).or_insert(is_pycom(services, device, record).await),
-            },
-            None => false,
-        };
         let deliveries = deliveries.into_iter().map(|delivery| DeliveryLine {
             integration: delivery.name.to_string(),
             state: delivery.state.as_str().to_owned(),
             message_id: delivery.message_id,
         });
-        lines.push(line(services, record, pycom, deliveries.collect()));
+        lines.push(line(services, record, deliveries.collect()));
     }
     Ok(lines)
 }
 
-/// Whether the payload may be read as a Pybytes frame: the topic says so, or the device's kind does.
-async fn is_pycom(services: &Services, device: &DeviceId, record: &Record) -> bool {
-    let topic = record.message.topic.strip_prefix("devices/").and_then(|t| t.strip_prefix(device.as_str()));
-    match topic {
-        Some(rest) if rest == "/u" || rest.starts_with("/u/") => true,
-        Some(rest) if rest.starts_with("/signals/") => false,
-        _ => services.registry.device(device).await.is_ok_and(|device| device.kind == DeviceKind::Pycom),
-    }
-}
-
-fn line(services: &Services, record: &Record, pycom: bool, deliveries: Vec<DeliveryLine>) -> SignalLine {
+fn line(services: &Services, record: &Record, deliveries: Vec<DeliveryLine>) -> SignalLine {
     let payload = &record.message.payload;
-    let decoded = if pycom { pybytes::signal_json(payload) } else { None };
+    let pybytes = series::is_pybytes(record);
     let device_id = record.device.as_ref().map(ToString::to_string).unwrap_or_default();
     let device = record.device.as_ref().and_then(|device| services.registry.device_name(device));
+    let text = std::str::from_utf8(payload)
+        .ok()
+        .filter(|text| !pybytes && text.len() <= TEXT && text.chars().all(|c| !c.is_control() || c.is_whitespace()));
     SignalLine {
         device: device.map_or_else(|| device_id.clone(), |name| name.to_string()),
         offset: record.offset,
@@ -118,10 +397,12 @@ fn line(services: &Services, record: &Record, pycom: bool, deliveries: Vec<Deliv
         qos: record.message.qos.into(),
         size: payload.len(),
         body_base64: STANDARD.encode(payload),
-        signal: if pycom { pybytes::signal_number(payload) } else { None },
-        value: decoded.and_then(|mut json| json.get_mut("payload").map(serde_json::Value::take)),
+        signal: if pybytes { hubward_model::pybytes::signal_number(payload) } else { None },
+        value: Some(series::value(record)).filter(|value| pybytes && !value.is_null() || value.is_number()),
         deliveries,
         device_id,
         test: record.only_for.is_some(),
+        key: series::key(record),
+        text: text.map(str::to_owned),
     }
 }

@@ -79,6 +79,26 @@ impl Registry {
         Ok(Progress { low_water, lanes: rows.iter().map(lane).collect::<Result<_, Error>>()? })
     }
 
+    /// The same for one lane alone.
+    ///
+    /// # Errors
+    /// When there is no such integration.
+    pub async fn progress_of(&self, integration: &IntegrationId, device: &DeviceId) -> Result<Progress, Error> {
+        let select = sqlx::query(
+            "SELECT i.id, i.low_water, l.settled, l.delivered, l.device FROM integrations i \
+             LEFT JOIN lanes l ON l.integration = i.id AND l.device = $2 WHERE i.id = $1",
+        );
+        let row = select.bind(integration.as_str()).bind(device.as_str()).fetch_optional(self.readers()).await?;
+        let row = row.ok_or_else(|| integrations::not_found(integration.as_str()))?;
+        let row = Row { table: "lanes", row: &row };
+        let mut lanes = HashMap::new();
+        if row.get::<Option<&str>>("device")?.is_some() {
+            let lane = Lane { settled: row.optional_offset("settled")?, delivered: row.count("delivered")? };
+            lanes.insert(device.clone(), lane);
+        }
+        Ok(Progress { low_water: row.offset("low_water")?, lanes })
+    }
+
     /// Saves progress, all of it or none. Lanes and integrations that were removed meanwhile are skipped.
     ///
     /// # Errors

@@ -140,7 +140,8 @@ impl RelayHandle {
                     integrations.insert(id.clone(), registry.integration(id).await?);
                 }
                 let Some(integration) = integrations.get(id) else { continue };
-                let buried = self.buried(id, device).await?;
+                let offsets: Vec<_> = indices.iter().map(|index| records[*index].offset).collect();
+                let buried = registry.buried(id, device, &offsets).await?;
                 let running = self.lanes.showing(id).shared;
                 let position = match running.as_ref().map(|shared| (shared.head(), shared.roster())) {
                     Some((head, roster)) => roster.get(device).map(|lane| lane.standing(head).position),
@@ -148,7 +149,7 @@ impl RelayHandle {
                 };
                 let position = match position {
                     Some(position) => position,
-                    None => plan::position(&binding, &registry.progress(id).await?),
+                    None => plan::position(&binding, &registry.progress_of(id, device).await?),
                 };
                 for index in &indices {
                     let record = &records[*index];
@@ -281,20 +282,6 @@ impl RelayHandle {
     /// The registry failed.
     pub async fn discard_dead_letters(&self, filter: &DeadLetterFilter) -> Result<u64, RelayError> {
         crate::dead_letters::discard(&self.lanes, filter).await
-    }
-
-    async fn buried(
-        &self,
-        integration: &IntegrationId,
-        device: &DeviceId,
-    ) -> Result<std::collections::HashSet<hubward_model::Offset>, RelayError> {
-        let filter = DeadLetterFilter {
-            integration: Some(integration.clone()),
-            device: Some(device.clone()),
-            ..DeadLetterFilter::default()
-        };
-        let letters = self.lanes.registry().dead_letters(&filter).await?;
-        Ok(letters.into_iter().map(|letter| letter.offset).collect())
     }
 }
 

@@ -144,9 +144,9 @@ impl Lanes {
             })
             .collect();
         devices.sort_by(|a, b| a.device.cmp(&b.device));
-        let hub = hub_status(showing.shared.as_deref(), &devices);
+        let hub = hub_status(showing.shared.as_deref(), devices.iter().filter(|device| device.attached).count());
         let last_error = showing.error.clone().or_else(|| hub.last_error.clone()).or_else(|| entry.last_error.clone());
-        let state = effective_state(entry.state, &showing, &hub, &devices);
+        let state = effective_state(entry.state, &showing, &hub, devices.iter().any(needs_a_person));
         Ok(IntegrationStatus { integration: entry, state, last_error, hub, devices })
     }
 
@@ -248,7 +248,7 @@ impl fmt::Debug for Lanes {
     }
 }
 
-fn device_status(binding: Binding, lane: Option<Shown>, paused: bool) -> DeviceStatus {
+pub(crate) fn device_status(binding: Binding, lane: Option<Shown>, paused: bool) -> DeviceStatus {
     let runs = plan::has_lane(binding.state);
     let lane = lane.filter(|_| runs);
     DeviceStatus {
@@ -267,14 +267,14 @@ fn device_status(binding: Binding, lane: Option<Shown>, paused: bool) -> DeviceS
     }
 }
 
-fn hub_status(shared: Option<&Shared>, devices: &[DeviceStatus]) -> HubStatus {
+pub(crate) fn hub_status(shared: Option<&Shared>, attached: usize) -> HubStatus {
     let Some(shared) = shared else { return HubStatus::default() };
     let session = &shared.terms().session;
     let (away_since, last_error) = session.presence.describe();
     let holding = session.hub.governor.holding();
     HubStatus {
         connections: session.uplink.connections(),
-        attached: devices.iter().filter(|device| device.attached).count(),
+        attached,
         throttled: holding.is_some() || session.hub.governor.slows(),
         // A trouble that is over is no news.
         last_error: holding.or_else(|| last_error.filter(|_| away_since.is_some())).map(|error| error.to_string()),
@@ -282,24 +282,22 @@ fn hub_status(shared: Option<&Shared>, devices: &[DeviceStatus]) -> HubStatus {
     }
 }
 
-fn effective_state(
+fn needs_a_person(device: &DeviceStatus) -> bool {
+    matches!(device.state, BindingState::Held | BindingState::Missing | BindingState::Disabled | BindingState::Conflict)
+}
+
+pub(crate) fn effective_state(
     stored: IntegrationState,
     showing: &Showing,
     hub: &HubStatus,
-    devices: &[DeviceStatus],
+    needs_a_person: bool,
 ) -> IntegrationState {
-    let needs_a_person = |device: &DeviceStatus| {
-        matches!(
-            device.state,
-            BindingState::Held | BindingState::Missing | BindingState::Disabled | BindingState::Conflict
-        )
-    };
     match stored {
         IntegrationState::Creating | IntegrationState::Paused | IntegrationState::Removing => stored,
         _ if showing.error.is_some() => IntegrationState::Attention,
         _ if hub.last_error.is_some() => IntegrationState::Waiting,
         IntegrationState::Attention => IntegrationState::Attention,
-        _ if devices.iter().any(needs_a_person) => IntegrationState::Attention,
+        _ if needs_a_person => IntegrationState::Attention,
         _ => IntegrationState::Active,
     }
 }

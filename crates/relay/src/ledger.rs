@@ -1,7 +1,7 @@
 //! What the data plane needs of the registry.
 
-use hubward_model::{DeviceId, DeviceName, IntegrationId};
-use hubward_registry::{Error, NewDeadLetter, ProgressUpdate, Registry, Saved};
+use hubward_model::{DeviceId, DeviceName, IntegrationId, Timestamp};
+use hubward_registry::{Error, HubUsage, NewDeadLetter, ProgressUpdate, Registry, Saved};
 
 use crate::plan::{self, Plan};
 
@@ -30,6 +30,15 @@ impl Ledger {
             Self::Registry(registry) => registry.save_progress(&[update]).await,
             #[cfg(test)]
             Self::Memory(ledger) => Ok(ledger.save_progress(update)),
+        }
+    }
+
+    /// Adds to what a hub accepted today.
+    pub(crate) async fn add_hub_usage(&self, host: &str, more: HubUsage) -> Result<(), Error> {
+        match self {
+            Self::Registry(registry) => registry.add_hub_usage(host, Timestamp::now(), more).await,
+            #[cfg(test)]
+            Self::Memory(_) => Ok(()),
         }
     }
 

@@ -28,15 +28,19 @@ mod ledger;
 pub mod message;
 pub mod options;
 mod plan;
+pub mod preview;
 pub mod provision;
+mod pulse;
 mod records;
 pub mod relay;
 mod shared;
 pub mod status;
+pub mod summary;
 mod supervisor;
 #[cfg(test)]
 mod tests;
 mod trials;
+mod usage;
 
 pub use deliveries::{Delivery, DeliveryEvent, DeliveryState};
 pub use error::{RelayError, StartError};
@@ -44,5 +48,7 @@ pub use finding::Finding;
 pub use handle::RelayHandle;
 pub use lanes::Lanes;
 pub use options::{Options, Timing};
+pub use preview::{MessagePreview, preview};
 pub use relay::Relay;
 pub use status::{DeviceStatus, HubStatus, IntegrationStatus, RetryReport, TestResult};
+pub use summary::{Cause, HubShown, IntegrationSummary};

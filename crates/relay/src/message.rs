@@ -163,6 +163,12 @@ pub fn message_id(record: &Record, journal: &JournalId) -> MessageId {
     MessageId::new(journal, record.epoch, record.offset)
 }
 
+/// How many messages of 4 KB a hub's meter counts for one of `size` bytes.
+#[must_use]
+pub fn units_4k(size: usize) -> u64 {
+    (size as u64).div_ceil(4096).max(1)
+}
+
 /// Whether `record` is a test message.
 #[must_use]
 pub fn is_test(record: &Record) -> bool {

@@ -14,6 +14,7 @@ use crate::lane::Lane;
 use crate::ledger::Ledger;
 use crate::message::MessageTerms;
 use crate::options::Options;
+use crate::pulse::Pulse;
 use crate::trials::Trials;
 
 /// The lanes of one integration by device.
@@ -30,6 +31,7 @@ pub(crate) struct Shared {
     /// Whose budget the queues are charged to.
     pub(crate) hub: Arc<Hub>,
     pub(crate) meters: Meters,
+    pub(crate) pulse: Pulse,
     /// Lanes that want a catch-up reader.
     pub(crate) hungry: Hungry,
     terms: RwLock<Arc<Terms>>,
@@ -79,6 +81,7 @@ impl Shared {
             ledger,
             events,
             trials,
+            pulse: Pulse::default(),
             hungry: Hungry::default(),
             terms: RwLock::new(Arc::new(terms)),
             roster: RwLock::default(),

@@ -2,26 +2,52 @@
 
 use hubward_model::{MessageId, Offset, Timestamp};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::openapi::words;
 
 /// Event `delivery`: how far a signal is on its way to one integration.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct DeliveryEvent {
     /// The device's name.
     pub device: String,
     /// The signal's place in the journal.
+    #[schema(value_type = words::Offset)]
     pub offset: Offset,
     /// The integration's name.
     pub integration: String,
     /// `accepted`, `waiting` or `dead_letter`.
     pub state: String,
     /// Its message-id.
+    #[schema(value_type = words::MessageId)]
     pub message_id: MessageId,
     /// When.
+    #[schema(value_type = words::Timestamp)]
     pub at: Timestamp,
 }
 
+/// Event `connection`: a device came or went, or its login was refused.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct ConnectionEvent {
+    /// The device's name.
+    pub device: String,
+    /// Its id.
+    pub device_id: String,
+    /// Whether it came.
+    pub connected: bool,
+    /// Whether its login was refused.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub refused: bool,
+    /// Why it went or was refused.
+    pub reason: Option<String>,
+    /// The same in a sentence.
+    pub words: Option<String>,
+    /// From where.
+    pub peer: String,
+}
+
 /// Event `lagged`: the listener was too slow and missed some events of one kind.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Lagged {
     /// Which kind.
     pub kind: String,

@@ -5,9 +5,11 @@
 pub mod access;
 pub mod dead_letters;
 pub mod devices;
+pub mod drafts;
 pub mod events;
 pub mod integrations;
 pub mod misc;
+pub mod overview;
 pub mod signals;
 
 use serde::{Deserialize, Serialize};

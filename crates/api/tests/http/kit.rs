@@ -48,6 +48,22 @@ impl Activity for Idle {
     fn signals(&self, _: &DeviceId) -> (u64, Option<Timestamp>) {
         (0, None)
     }
+
+    fn last_hour(&self, _: &DeviceId) -> u64 {
+        0
+    }
+
+    fn last_hour_of_all(&self) -> u64 {
+        0
+    }
+
+    fn refused(&self, _: &DeviceId) -> u64 {
+        0
+    }
+
+    fn started_at(&self) -> Timestamp {
+        Timestamp::from_millis(0)
+    }
 }
 
 pub(crate) struct Answer {

@@ -74,7 +74,8 @@ struct Which {
 
 impl Which {
     fn selection(self) -> Selection {
-        Selection { ids: self.ids, all: self.all, integration: self.only.integration, device: self.only.device }
+        let (integration, device) = (self.only.integration, self.only.device);
+        Selection { ids: self.ids, all: self.all, integration, device, ..Selection::default() }
     }
 }
 

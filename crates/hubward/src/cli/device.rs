@@ -115,7 +115,7 @@ pub(super) async fn run(args: DeviceArgs, json: bool) -> Result<(), Failure> {
             print_credentials(&client, &made, json).await
         }
         DeviceCommand::Rename { name, new_name } => {
-            let edit = DeviceEdit { name: Some(new_name), topics: None };
+            let edit = DeviceEdit { name: Some(new_name), ..DeviceEdit::default() };
             let device: DeviceShow = client.send(Method::PATCH, &path(&name), &edit).await?;
             if json {
                 return output::json(&device);

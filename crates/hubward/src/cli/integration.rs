@@ -96,6 +96,8 @@ fn yes(is: bool) -> &'static str {
 async fn run_add(client: &Client, args: AddArgs, json: bool) -> Result<(), Failure> {
     let (hub_ca, hub_endpoint) = hub_texts(&args.hub.reach)?;
     let wanted = NewIntegration {
+        on_full: None,
+        content_type: None,
         name: args.name,
         connection_string: connection_string(&args.hub.connection_string_file)?,
         topic: args.topic,
@@ -116,6 +118,8 @@ async fn run_add(client: &Client, args: AddArgs, json: bool) -> Result<(), Failu
 async fn run_edit(client: &Client, args: EditArgs, json: bool) -> Result<(), Failure> {
     let (hub_ca, hub_endpoint) = hub_texts(&args.reach)?;
     let edit = IntegrationEdit {
+        on_full: None,
+        content_type: None,
         name: args.name,
         connection_string: args.connection_string_file.as_deref().map(connection_string).transpose()?,
         topic: args.topic,

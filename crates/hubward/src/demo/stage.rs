@@ -134,6 +134,8 @@ impl Plan {
             credentials.push(self.client.send(Method::POST, "/api/v1/devices", &wanted).await?);
         }
         let wanted = NewIntegration {
+            on_full: None,
+            content_type: None,
             name: "demo".to_owned(),
             connection_string: self.hub.connection_strings.registry_read_write.clone(),
             topic: "demo/{name}".to_owned(),

@@ -1,152 +1,172 @@
-//! Counts the signals of each device, from the journal: every durable signal once, over restarts.
-//!
-//! The counts are saved in the registry every few seconds, and with them, in a small file, up to where they go. After a
-//! kill the rest is counted again from there.
+//! What devices are doing right now, in memory: signals counted, signals of the last hour, logins refused.
 
-use std::collections::{HashMap, HashSet};
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hubward_api::Activity;
-use hubward_journal::{Chunk, Journal, Reader};
-use hubward_model::{DeviceId, Kind, Offset, Problem, Record, Timestamp};
-use hubward_registry::Registry;
-use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
+use hubward_model::{DeviceId, Timestamp};
 
-use super::storage::Storage;
-use super::{PartEnd, private_file};
+/// The last hour is counted in so many parts.
+const PARTS: usize = 12;
+const PART: i64 = 5 * 60 * 1000;
 
-/// How often the counts are saved.
-const SAVE_EVERY: Duration = Duration::from_secs(2);
-/// The file in the data folder that says up to where they go.
-const FILE: &str = "activity";
-
-/// The counts.
+/// What devices are doing.
 pub struct ActivityCounter {
-    devices: Mutex<HashMap<DeviceId, Count>>,
+    state: Mutex<State>,
+    started_at: Timestamp,
+}
+
+#[derive(Default)]
+struct State {
+    devices: HashMap<DeviceId, Count>,
+    all: Hour,
+    refused: HashMap<DeviceId, Hour>,
 }
 
 #[derive(Clone, Copy, Default)]
 struct Count {
     signals: u64,
     last: Option<Timestamp>,
+    hour: Hour,
+}
+
+/// A count over the last hour, in parts of five minutes.
+#[derive(Clone, Copy, Default)]
+struct Hour {
+    /// The part that was counted last.
+    latest: i64,
+    parts: [u32; PARTS],
+}
+
+impl Hour {
+    fn add(&mut self, at: Timestamp) {
+        let part = at.as_millis().div_euclid(PART);
+        if part > self.latest {
+            let passed = usize::try_from(part - self.latest).unwrap_or(PARTS).min(PARTS);
+            for step in 0..passed {
+                self.parts[index(part - i64::try_from(step).unwrap_or(0))] = 0;
+            }
+            self.latest = part;
+        }
+        if self.latest - part < PARTS as i64 {
+            let count = &mut self.parts[index(part)];
+            *count = count.saturating_add(1);
+        }
+    }
+
+    fn count(&self, now: Timestamp) -> u64 {
+        let now = now.as_millis().div_euclid(PART);
+        let parts = (now - PARTS as i64 + 1..=now).filter(|part| *part <= self.latest);
+        parts.filter(|part| self.latest - part < PARTS as i64).map(|part| u64::from(self.parts[index(part)])).sum()
+    }
+}
+
+fn index(part: i64) -> usize {
+    usize::try_from(part.rem_euclid(PARTS as i64)).unwrap_or(0)
+}
+
+impl ActivityCounter {
+    /// Begins with the totals that were saved.
+    pub(super) fn new(known: impl Iterator<Item = (DeviceId, u64, Option<Timestamp>)>) -> Self {
+        let devices = known.map(|(id, signals, last)| (id, Count { signals, last, hour: Hour::default() })).collect();
+        Self { state: Mutex::new(State { devices, ..State::default() }), started_at: Timestamp::now() }
+    }
+
+    /// A signal; with `total` it was not counted before the start.
+    pub(super) fn signal(&self, device: &DeviceId, at: Timestamp, total: bool) {
+        let mut state = self.lock();
+        state.all.add(at);
+        let count = match state.devices.get_mut(device) {
+            Some(count) => count,
+            None => state.devices.entry(device.clone()).or_default(),
+        };
+        count.hour.add(at);
+        if total {
+            count.signals += 1;
+            count.last = count.last.max(Some(at));
+        }
+    }
+
+    /// Its login was refused.
+    pub(super) fn refused_login(&self, device: &DeviceId, at: Timestamp) {
+        self.lock().refused.entry(device.clone()).or_default().add(at);
+    }
+
+    /// Its login succeeded: what was refused before is of no interest any more.
+    pub(super) fn logged_in(&self, device: &DeviceId) {
+        self.lock().refused.remove(device);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A count is a number: nothing is half done when a holder of the lock panics.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Activity for ActivityCounter {
     fn signals(&self, device: &DeviceId) -> (u64, Option<Timestamp>) {
-        let count = self.lock().get(device).copied().unwrap_or_default();
+        let count = self.lock().devices.get(device).copied().unwrap_or_default();
         (count.signals, count.last)
     }
-}
 
-impl ActivityCounter {
-    /// Goes on where the last run ended.
-    pub(super) async fn start(
-        storage: &Storage,
-        data: &Path,
-        stop: CancellationToken,
-        parts: &mut JoinSet<PartEnd>,
-    ) -> Result<Arc<Self>, Problem> {
-        let known = storage.registry.devices().await.map_err(|error| error.problem())?;
-        let nothing_counted = known.iter().all(|device| device.signals == 0);
-        let counts = known.into_iter().map(|d| (d.id, Count { signals: d.signals, last: d.last_seen })).collect();
-        let counter = Arc::new(Self { devices: Mutex::new(counts) });
-        let file = data.join(FILE);
-        let start = if nothing_counted { storage.journal.oldest() } else { storage.journal.durable() };
-        let from = read_position(&file, &storage.journal).unwrap_or(start);
-        let task = Task {
-            counter: Arc::clone(&counter),
-            reader: storage.journal.reader(from),
-            registry: storage.registry.clone(),
-            journal: storage.journal.clone(),
-            file,
-            changed: HashSet::new(),
-        };
-        parts.spawn(task.run(stop));
-        Ok(counter)
+    fn last_hour(&self, device: &DeviceId) -> u64 {
+        let now = Timestamp::now();
+        self.lock().devices.get(device).map_or(0, |count| count.hour.count(now))
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<DeviceId, Count>> {
-        // A count is a number: nothing is half done when a holder of the lock panics.
-        self.devices.lock().unwrap_or_else(PoisonError::into_inner)
+    fn last_hour_of_all(&self) -> u64 {
+        let now = Timestamp::now();
+        self.lock().all.count(now)
     }
 
-    fn add(&self, records: &[Record], changed: &mut HashSet<DeviceId>) {
-        let mut devices = self.lock();
-        for record in records {
-            let Some(device) = record.device.as_ref().filter(|_| record.kind == Kind::Signal) else { continue };
-            if record.only_for.is_some() {
-                continue;
-            }
-            let count = devices.entry(device.clone()).or_default();
-            count.signals += 1;
-            count.last = count.last.max(Some(record.received_at));
-            changed.insert(device.clone());
-        }
+    fn refused(&self, device: &DeviceId) -> u64 {
+        let now = Timestamp::now();
+        self.lock().refused.get(device).map_or(0, |hour| hour.count(now))
+    }
+
+    fn started_at(&self) -> Timestamp {
+        self.started_at
     }
 }
 
-struct Task {
-    counter: Arc<ActivityCounter>,
-    reader: Reader,
-    registry: Registry,
-    journal: Journal,
-    file: PathBuf,
-    changed: HashSet<DeviceId>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Task {
-    async fn run(mut self, stop: CancellationToken) -> PartEnd {
-        let mut save = tokio::time::interval(SAVE_EVERY);
-        save.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => break,
-                _ = save.tick() => self.save().await,
-                chunk = self.reader.next() => match chunk {
-                    Ok(Chunk::Records(records)) => self.counter.add(&records, &mut self.changed),
-                    Ok(Chunk::Gap { .. }) => {}
-                    Err(error) => return ("activity", Err(error.to_string())),
-                },
-            }
-        }
-        self.save().await;
-        ("activity", Ok(()))
+    fn minute(minute: i64) -> Timestamp {
+        Timestamp::from_millis(1_700_000_100_000 + minute * 60_000)
     }
 
-    async fn save(&mut self) {
-        if self.changed.is_empty() {
-            return;
+    #[test]
+    fn the_last_hour_forgets_what_is_older() {
+        let mut hour = Hour::default();
+        for at in 0..120 {
+            hour.add(minute(at));
         }
-        let position = self.reader.position();
-        let activities: Vec<hubward_registry::Activity> = {
-            let devices = self.counter.lock();
-            let of = |device: &DeviceId| {
-                let count = devices.get(device)?;
-                let last_seen = count.last?;
-                Some(hubward_registry::Activity { device: device.clone(), last_seen, signals: count.signals })
-            };
-            self.changed.iter().filter_map(of).collect()
-        };
-        match self.registry.save_activity(&activities).await {
-            Ok(()) => self.changed.clear(),
-            Err(error) => {
-                tracing::warn!(%error, "the counts of signals were not saved; they are saved with the next");
-                return;
-            }
-        }
-        let text = format!("{} {position}\n", self.journal.id());
-        if let Err(error) = private_file::write(&self.file, text.as_bytes()) {
-            tracing::warn!(%error, "the position of the counts was not saved");
-        }
+        assert_eq!(hour.count(minute(119)), 60);
+        assert_eq!(hour.count(minute(119 + 30)), 30);
+        assert_eq!(hour.count(minute(119 + 61)), 0);
+        // A clock that was set back, and a long silence.
+        hour.add(minute(118));
+        assert_eq!(hour.count(minute(119)), 61);
+        hour.add(minute(10_000));
+        assert_eq!(hour.count(minute(10_001)), 1);
+        hour.add(minute(0));
+        assert_eq!(hour.count(minute(10_001)), 1);
     }
-}
 
-/// Up to where the saved counts go, if they are counts of this journal.
-fn read_position(file: &Path, journal: &Journal) -> Option<Offset> {
-    let text = std::fs::read_to_string(file).ok()?;
-    let (id, position) = text.trim().split_once(' ')?;
-    if id == journal.id().as_str() { position.parse().ok() } else { None }
+    #[test]
+    fn a_login_that_succeeds_ends_the_count_of_those_refused() {
+        let counter = ActivityCounter::new(std::iter::empty());
+        let device: DeviceId = "d1".parse().unwrap();
+        let now = Timestamp::now();
+        counter.refused_login(&device, now);
+        counter.refused_login(&device, now);
+        assert_eq!(counter.refused(&device), 2);
+        counter.logged_in(&device);
+        assert_eq!(counter.refused(&device), 0);
+        counter.signal(&device, now, true);
+        counter.signal(&device, now, false);
+        assert_eq!((counter.signals(&device), counter.last_hour(&device)), ((1, Some(now)), 2));
+    }
 }

@@ -3,7 +3,8 @@
 //! - [`checks`], [`listen`], [`tls`]: what can be refused before anything is opened;
 //! - [`storage`]: data folder, journal with its writer thread, registry;
 //! - [`own_hub`]: the local hub beside the server;
-//! - [`authenticator`], [`activity`]: the broker's and the API's questions, answered here;
+//! - [`authenticator`], [`activity`]: the broker's and the API's questions, answered here; `observer`, `connections`:
+//!   what devices did, written down for pages;
 //! - [`http`]: accepted connections to the API; [`admin_token`]: the commands' way in;
 //! - [`announce`]: start lines and port file; [`stop_signals`]: SIGTERM and SIGINT;
 //! - [`admin_file`], [`private_file`]: files for their owner alone.
@@ -14,8 +15,10 @@ pub mod admin_token;
 pub mod announce;
 pub mod authenticator;
 pub mod checks;
+mod connections;
 pub mod http;
 pub mod listen;
+mod observer;
 pub mod own_hub;
 pub mod private_file;
 pub mod stop_signals;
@@ -38,7 +41,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Settings;
 
-use activity::ActivityCounter;
 use announce::Addresses;
 use authenticator::RegistryAuthenticator;
 use listen::Sockets;
@@ -93,7 +95,9 @@ impl Server {
         let stop = stop_broker.clone();
         parts.spawn(async move { ("broker", broker.run(stop).await.map_err(|error| error.to_string())) });
 
-        let activity = ActivityCounter::start(&storage, &settings.data, stop_rest.clone(), &mut parts).await?;
+        let activity = observer::start(&storage, stop_rest.clone(), &mut parts).await?;
+        let (known, stop) = (Arc::clone(&activity), stop_rest.clone());
+        connections::start(&storage.registry, &broker_handle, known, stop, &mut parts).await?;
         let services = Services {
             registry: storage.registry.clone(),
             journal: storage.journal.clone(),

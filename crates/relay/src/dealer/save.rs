@@ -4,6 +4,7 @@
 //! signals beyond it (they are not sent again after a restart). The low-water offset never falls; it rises to the lowest
 //! place of the attached lanes that keep up with it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use hubward_model::{DeviceId, Offset};
@@ -34,9 +35,15 @@ impl Run {
         let idle = self.head > self.saved_low_water && self.saved_at.elapsed() >= IDLE;
         if self.shared.take_change() || idle || !self.departed.is_empty() {
             let (update, needed_from) = self.update();
-            let ledger = self.shared.ledger.clone();
+            let (ledger, hub) = (self.shared.ledger.clone(), Arc::clone(&self.shared.hub));
             self.saving = Some(Box::pin(async move {
                 let outcome = ledger.save_progress(update.clone()).await;
+                if let Some(used) = hub.usage.take()
+                    && let Err(failure) = ledger.add_hub_usage(&hub.host, used).await
+                {
+                    warn!(host = hub.host, error = %failure, "what the hub accepted could not be written down yet");
+                    hub.usage.add(used);
+                }
                 Done { update, needed_from, outcome }
             }));
         }

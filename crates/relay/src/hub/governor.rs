@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use hubward_model::Timestamp;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
@@ -27,6 +28,8 @@ struct State {
     /// How many may be under way; none: no limit.
     window: Option<f64>,
     hold: Option<Hold>,
+    /// A transfer was accepted since the last pause began.
+    accepted_since_hold: bool,
     waiting: VecDeque<oneshot::Sender<Turn>>,
     backoff: Backoff,
     last_throttled: Option<Instant>,
@@ -36,6 +39,21 @@ struct State {
 struct Hold {
     until: Instant,
     why: Arc<str>,
+    code: &'static str,
+    since: Timestamp,
+}
+
+/// Why and how long all lanes of a hub wait.
+#[derive(Debug, Clone)]
+pub(crate) struct Holding {
+    /// `throttled`, `quota` or `hub_disabled`.
+    pub(crate) code: &'static str,
+    /// The hub's words.
+    pub(crate) why: Arc<str>,
+    /// Since when, over all pauses of the same cause.
+    pub(crate) since: Timestamp,
+    /// When one is tried again.
+    pub(crate) until: Instant,
 }
 
 /// A lane's right to have one transfer under way. Dropping it gives it back.
@@ -51,6 +69,7 @@ impl Governor {
                 under_way: 0,
                 window: None,
                 hold: None,
+                accepted_since_hold: false,
                 waiting: VecDeque::new(),
                 backoff: Backoff::new(timing.throttled.0, timing.throttled.1),
                 last_throttled: None,
@@ -95,6 +114,7 @@ impl Governor {
     /// The hub took a transfer: it may be a little more.
     pub(crate) fn accepted(&self) {
         let mut state = self.lock();
+        state.accepted_since_hold = true;
         let Some(window) = state.window else { return };
         let wider = window + 1.0 / window.max(1.0);
         // As wide as it gets: nothing is limited any more.
@@ -116,7 +136,7 @@ impl Governor {
         state.window = Some((state.window.map_or(under_way, |window| window.min(under_way)) / 2.0).max(1.0));
         state.last_throttled = Some(now);
         let until = now + state.backoff.pause();
-        state.hold = Some(Hold { until, why: why.into() });
+        state.begin_hold(until, why, "throttled");
     }
 
     /// The day's messages are used up: all wait until `reset` (00:00 UTC), or for the pause after which one looks whether
@@ -126,7 +146,7 @@ impl Governor {
         let mut state = self.lock();
         state.window = Some(1.0);
         state.last_throttled = Some(now);
-        state.hold = Some(Hold { until: now + reset.min(self.quota_pause), why: why.into() });
+        state.begin_hold(now + reset.min(self.quota_pause), why, "quota");
     }
 
     /// The hub as a whole refuses (gone, suspended): all wait, one tries.
@@ -138,7 +158,7 @@ impl Governor {
         }
         state.window = Some(1.0);
         let until = now + state.backoff.pause();
-        state.hold = Some(Hold { until, why: why.into() });
+        state.begin_hold(until, why, "hub_disabled");
     }
 
     /// Ends the pause ("retry now").
@@ -151,6 +171,13 @@ impl Governor {
     pub(crate) fn holding(&self) -> Option<Arc<str>> {
         let state = self.lock();
         state.hold.as_ref().filter(|hold| hold.until > Instant::now()).map(|hold| Arc::clone(&hold.why))
+    }
+
+    /// The same with its cause and times.
+    pub(crate) fn hold(&self) -> Option<Holding> {
+        let now = Instant::now();
+        let hold = self.lock().hold.clone().filter(|hold| hold.until > now)?;
+        Some(Holding { code: hold.code, why: hold.why, since: hold.since, until: hold.until })
     }
 
     /// When the pause of all lanes ends, if there is one.
@@ -196,6 +223,14 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const MOST_UNDER_WAY: f64 = 4096.0;
 
 impl State {
+    /// All wait until then. A pause that follows another of the same cause is the same trouble.
+    fn begin_hold(&mut self, until: Instant, why: &str, code: &'static str) {
+        let before = self.hold.as_ref().filter(|hold| hold.code == code && !self.accepted_since_hold);
+        let since = before.map_or_else(Timestamp::now, |hold| hold.since);
+        self.hold = Some(Hold { until, why: why.into(), code, since });
+        self.accepted_since_hold = false;
+    }
+
     fn is_free(&self) -> bool {
         #[expect(clippy::cast_precision_loss, reason = "a count of transfers under way is small")]
         let in_window = self.window.is_none_or(|window| ((self.under_way + 1) as f64) <= window.max(1.0));

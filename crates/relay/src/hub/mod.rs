@@ -16,13 +16,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub(crate) use budget::Budget;
-pub(crate) use governor::{Governor, Turn};
+pub(crate) use governor::{Governor, Holding, Turn};
 pub(crate) use pool::Task;
 pub(crate) use presence::Presence;
 pub(crate) use sessions::Sessions;
 pub(crate) use uplink::{Failure, Identity, Link, NoLink, NotTaken, Uplink};
 
 use crate::options::Timing;
+use crate::usage::Usage;
 
 /// Shared by all integrations on one hub host: what the hub counts for all of them together.
 #[derive(Debug)]
@@ -30,13 +31,15 @@ pub(crate) struct Hub {
     pub(crate) host: String,
     pub(crate) budget: Budget,
     pub(crate) governor: Arc<Governor>,
+    /// What it accepted and is not written down yet.
+    pub(crate) usage: Usage,
     accepted: AtomicU64,
 }
 
 impl Hub {
     pub(crate) fn new(host: String, budget_bytes: usize, timing: &Timing) -> Self {
         let (budget, governor) = (Budget::new(budget_bytes), Governor::new(timing));
-        Self { host, budget, governor, accepted: AtomicU64::new(0) }
+        Self { host, budget, governor, usage: Usage::default(), accepted: AtomicU64::new(0) }
     }
 
     /// How many transfers it took: whether this moves tells a hub that is stuck from one that delivers.

@@ -204,11 +204,17 @@ impl Lane {
     fn settle(&self, count: usize, word: Result<(), &str>) {
         let as_ = if word.is_ok() { DeliveryState::Accepted } else { DeliveryState::DeadLetter };
         let listened = self.shared.events.receiver_count() > 0;
+        let mut seen = Vec::with_capacity(count);
         let (settled, hungry) = {
             let mut state = self.lock();
-            let settled = state.settle(count, as_, listened, self.shared.options.lane_bytes, &self.shared.hub.budget);
+            let (cap, budget) = (self.shared.options.lane_bytes, &self.shared.hub.budget);
+            let see = |record: &Record| seen.push((record.offset, record.received_at));
+            let settled = state.settle(count, as_, listened, cap, budget, see);
             (settled, state.becomes_hungry())
         };
+        if word.is_ok() {
+            self.shared.pulse.accepted(&seen, hubward_model::Timestamp::now());
+        }
         self.shared.note_change();
         self.tell_if(hungry);
         for record in settled {

@@ -261,7 +261,7 @@ impl State {
         self.put_back();
     }
 
-    /// Answers those of the settled that somebody asked about: all, or test messages alone.
+    /// Answers those of the settled that somebody asked about: all, or test messages alone. Shows all of them to `see`.
     pub(super) fn settle(
         &mut self,
         count: usize,
@@ -269,6 +269,7 @@ impl State {
         all: bool,
         lane_bytes: usize,
         budget: &Budget,
+        mut see: impl FnMut(&Record),
     ) -> Vec<Record> {
         let mut asked_about = Vec::new();
         let mut freed = 0;
@@ -277,6 +278,7 @@ impl State {
             freed += cost(&record);
             settled += 1;
             self.settled_end = record.offset.next();
+            see(&record);
             if all || record.only_for.is_some() {
                 asked_about.push(record);
             }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hubward_iothub::fault::HubRefusal;
-use hubward_iothub::message::{D2cMessage, MAX_MESSAGE_BYTES};
+use hubward_iothub::message::{D2cMessage, MAX_MESSAGE_BYTES, encoded_size};
 use hubward_model::{BindingState, Timestamp};
-use hubward_registry::NewDeadLetter;
+use hubward_registry::{HubUsage, NewDeadLetter};
 use tokio::time::{Instant, timeout_at};
 use tracing::{debug, info, warn};
 
@@ -134,6 +134,7 @@ impl Task {
             self.accepted(terms);
             self.lane.shared.meters.delivered.increment(accepted as u64);
             self.lane.settle(accepted, Ok(()));
+            terms.session.hub.usage.add(metered(&batch[..accepted.min(batch.len())]));
         }
         let Err(Failure { why, .. }) = sent else { return };
         let batch = &batch[accepted.min(batch.len())..];
@@ -288,6 +289,7 @@ impl Task {
             Ok(()) => {
                 self.accepted(terms);
                 lane.shared.meters.delivered.increment(1);
+                terms.session.hub.usage.add(metered(std::slice::from_ref(message)));
                 lane.revived();
                 lane.event(&again.record, DeliveryState::Accepted);
                 // If this fails it stays on show, and may be sent once more: a repeat with the same message-id.
@@ -361,6 +363,12 @@ impl Task {
         // Either is a reason to go on.
         let _ = timeout_at(until, self.lane.interrupted()).await;
     }
+}
+
+/// What the hub's meter counts of these.
+fn metered(batch: &[D2cMessage]) -> HubUsage {
+    let units = batch.iter().map(|message| message::units_4k(encoded_size(message))).sum();
+    HubUsage { messages: batch.len() as u64, units_4k: units }
 }
 
 /// Why a signal is given up.

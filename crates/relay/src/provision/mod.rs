@@ -25,7 +25,9 @@ mod hub;
 mod lanes;
 mod locks;
 mod naming;
+mod new_hub;
 mod pending;
+mod preview;
 mod remove;
 pub mod request;
 #[cfg(test)]
@@ -50,6 +52,7 @@ use tokio_util::sync::CancellationToken;
 use crate::error::RelayError;
 pub use error::ProvisionError;
 use locks::Locks;
+pub use new_hub::{NewHub, check_hub_name, check_resource_group};
 pub use request::{Access, Bind, Create, Edit, EditReport, Failed, Removal, RemoveOptions};
 pub use worker::Worker;
 
@@ -193,6 +196,22 @@ impl Provisioner {
         if let Ok(answer) = tokio::time::timeout(self.shared.options.answer_within, asked.answer()).await {
             return answer;
         }
+        match is_stored.await {
+            Ok(id) => Ok(self.shared.registry.integration(&id).await?),
+            // Not stored, so it is about to say why.
+            Err(_) => asked.answer().await,
+        }
+    }
+
+    /// The same, but answers as soon as the integration is stored: the identities are made in the background, over restarts
+    /// too. A conflict is then not taken back but stays, device by device, until somebody decides.
+    ///
+    /// # Errors
+    /// Anything in the request is wrong, or the hub refuses the login: nothing is stored then.
+    pub async fn begin(&self, request: Create) -> Result<Integration, ProvisionError> {
+        let (stored, is_stored) = oneshot::channel();
+        let shared = Arc::clone(&self.shared);
+        let mut asked = self.submit(move |_| shared.create(request, stored, Caller(Weak::new()))).await?;
         match is_stored.await {
             Ok(id) => Ok(self.shared.registry.integration(&id).await?),
             // Not stored, so it is about to say why.

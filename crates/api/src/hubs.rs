@@ -1,0 +1,106 @@
+//! Hubs, over all integrations that send to them.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use hubward_model::Timestamp;
+use hubward_relay::HubShown;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::access::{Operate, Read};
+use crate::extract::Path;
+use crate::integrations::cause;
+use crate::shapes::Page;
+use crate::shapes::overview::{HubShow, HubUsed, Reconnected};
+use crate::{ApiError, Services};
+
+const DAY: i64 = 86_400_000;
+
+/// The routes of this module.
+pub(crate) fn routes() -> OpenApiRouter<Services> {
+    OpenApiRouter::new().routes(routes!(list)).routes(routes!(show)).routes(routes!(reconnect))
+}
+
+/// List the hubs that integrations send to.
+#[utoipa::path(get, path = "/hubs", tag = "integrations", responses((status = 200, body = Page<HubShow>)),
+    security(("token" = ["read"]), ("session" = ["viewer"])))]
+pub(crate) async fn list(State(services): State<Services>, _: Read) -> Result<Json<Page<HubShow>>, ApiError> {
+    let mut items = Vec::new();
+    for hub in hubs(&services).await? {
+        items.push(shown(&services, hub).await);
+    }
+    Ok(Json(Page::all(items)))
+}
+
+/// Show a hub.
+#[utoipa::path(get, path = "/hubs/{host}", tag = "integrations", params(("host" = String, Path, description = "Its host name")),
+    responses((status = 200, body = HubShow)), security(("token" = ["read"]), ("session" = ["viewer"])))]
+pub(crate) async fn show(
+    State(services): State<Services>,
+    _: Read,
+    Path(host): Path<String>,
+) -> Result<Json<HubShow>, ApiError> {
+    let hub = find(&services, &host).await?;
+    Ok(Json(shown(&services, hub).await))
+}
+
+/// End all pauses of a hub: the next tries are made now.
+#[utoipa::path(post, path = "/hubs/{host}/reconnect", tag = "integrations",
+    params(("host" = String, Path, description = "Its host name")), responses((status = 200, body = Reconnected)),
+    security(("token" = ["operate"]), ("session" = ["operator"])))]
+pub(crate) async fn reconnect(
+    State(services): State<Services>,
+    Operate(caller): Operate,
+    Path(host): Path<String>,
+) -> Result<Json<Reconnected>, ApiError> {
+    let hub = find(&services, &host).await?;
+    for integration in &hub.integrations {
+        services.relay.retry_now(integration).await;
+    }
+    services.audit(&caller, "hub.reconnect", &hub.host_name).await;
+    Ok(Json(Reconnected { integrations: hub.integrations.len() }))
+}
+
+async fn hubs(services: &Services) -> Result<Vec<HubShown>, ApiError> {
+    services.relay.hubs().await.map_err(|error| ApiError::from_problem(error.problem()))
+}
+
+async fn find(services: &Services, host: &str) -> Result<HubShown, ApiError> {
+    let found = hubs(services).await?.into_iter().find(|hub| hub.host_name.eq_ignore_ascii_case(host));
+    found.ok_or_else(|| {
+        let message = format!("no integration sends to the hub {host:?}");
+        ApiError::new(StatusCode::NOT_FOUND, "not_found", message, "list the hubs for their host names")
+    })
+}
+
+async fn shown(services: &Services, hub: HubShown) -> HubShow {
+    let mut integrations = Vec::with_capacity(hub.integrations.len());
+    for id in &hub.integrations {
+        let found = services.registry.integration(id).await;
+        integrations.push(found.map_or_else(|_| id.to_string(), |found| found.name.to_string()));
+    }
+    let now = Timestamp::now().as_millis();
+    let since = now.div_euclid(DAY) * DAY;
+    // A tenth of an hour at least: the first minutes of a day say nothing about the rest of it.
+    let passed = u64::try_from(now - since).unwrap_or(0).max(360_000);
+    let day = DAY.unsigned_abs();
+    let forecast = u128::from(hub.used_today.units_4k) * u128::from(day) / u128::from(passed);
+    HubShow {
+        host_name: hub.host_name,
+        integrations,
+        connections: hub.connections,
+        links: hub.links,
+        lanes: hub.lanes,
+        away_since: hub.away_since,
+        throttled: hub.throttled,
+        holding: hub.holding.map(cause),
+        used_today: HubUsed {
+            messages: hub.used_today.messages,
+            units_4k: hub.used_today.units_4k,
+            forecast_units_4k: u64::try_from(forecast).unwrap_or(u64::MAX).max(hub.used_today.units_4k),
+            since: Timestamp::from_millis(since),
+        },
+        last_error: hub.last_error,
+    }
+}

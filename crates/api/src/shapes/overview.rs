@@ -1,0 +1,132 @@
+//! The overview, and hubs.
+
+use hubward_model::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::openapi::words;
+
+use super::integrations::{Cause, IntegrationShow};
+
+/// Everything at one look.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Overview {
+    /// Devices.
+    pub devices: DeviceTotals,
+    /// Signals received in the last hour.
+    pub signals_last_hour: u64,
+    /// Signals that wait for a hub.
+    pub waiting: u64,
+    /// When the oldest of them was received.
+    #[schema(value_type = Option<words::Timestamp>)]
+    pub oldest_waiting_at: Option<Timestamp>,
+    /// Signals given up.
+    pub dead_letters: u64,
+    /// When the server started.
+    #[schema(value_type = words::Timestamp)]
+    pub server_started_at: Timestamp,
+    /// The disk.
+    pub disk: Disk,
+    /// Integrations by name, the first hundred.
+    pub integrations: Vec<IntegrationShow>,
+    /// How many there are.
+    pub integrations_total: u64,
+    /// The steps of a first start.
+    pub first: FirstSteps,
+}
+
+/// How many devices there are.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct DeviceTotals {
+    /// All.
+    pub total: usize,
+    /// Those with an open connection.
+    pub connected: usize,
+}
+
+/// The disk that the journal is on.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Disk {
+    /// Bytes that are left; null: the system does not say.
+    pub free_bytes: Option<u64>,
+    /// Bytes of the disk.
+    pub total_bytes: Option<u64>,
+    /// Bytes of signals on disk.
+    pub journal_bytes: u64,
+    /// What they may become.
+    pub journal_limit_bytes: u64,
+    /// `good`, `disk_full`, `failed` or `closed`.
+    pub journal_health: String,
+}
+
+/// The steps of a first start; null: not yet.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+pub struct FirstSteps {
+    /// The first device was added.
+    pub device: Option<FirstStep>,
+    /// The first device connected.
+    pub connect: Option<FirstStep>,
+    /// The first signal was durable.
+    pub signal: Option<FirstStep>,
+    /// The first integration was made.
+    pub integration: Option<FirstStep>,
+    /// A hub accepted the first signal.
+    pub accepted: Option<FirstStep>,
+}
+
+/// A step that was reached.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct FirstStep {
+    /// When first.
+    #[schema(value_type = words::Timestamp)]
+    pub at: Timestamp,
+    /// The device or integration it happened with: its name, or its id if it is gone.
+    pub subject: String,
+}
+
+/// A hub, over all integrations that send to it.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct HubShow {
+    /// Its host name.
+    pub host_name: String,
+    /// Names of the integrations that send to it.
+    pub integrations: Vec<String>,
+    /// Open connections.
+    pub connections: usize,
+    /// Links that are open, one a device.
+    pub links: usize,
+    /// Lanes: devices of running integrations.
+    pub lanes: usize,
+    /// Since when no connection can be opened.
+    #[schema(value_type = Option<words::Timestamp>)]
+    pub away_since: Option<Timestamp>,
+    /// It asked us to slow down.
+    pub throttled: bool,
+    /// Why all lanes wait, if they do.
+    pub holding: Option<Cause>,
+    /// What it accepted from Hubward today.
+    pub used_today: HubUsed,
+    /// The last trouble with it.
+    pub last_error: Option<String>,
+}
+
+/// What a hub accepted from Hubward today. What others sent to it is not known here.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct HubUsed {
+    /// Messages.
+    pub messages: u64,
+    /// As the 4 KB meter counts them.
+    pub units_4k: u64,
+    /// What it will be at the end of the day if it goes on like this.
+    pub forecast_units_4k: u64,
+    /// 00:00 UTC.
+    #[schema(value_type = words::Timestamp)]
+    pub since: Timestamp,
+}
+
+/// The pauses of a hub were ended.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Reconnected {
+    /// Of so many integrations.
+    pub integrations: usize,
+}

@@ -1,0 +1,125 @@
+//! How fast an integration delivers, and when the hub took its latest signals. In memory: what was before the start is
+//! not known.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use hubward_model::{Offset, Timestamp};
+
+/// Seconds of the rate.
+const WINDOW: usize = 60;
+/// How many of the latest delays are judged.
+const DELAYS: usize = 1000;
+/// How many of the latest accepted signals are remembered.
+const REMEMBERED: usize = 2000;
+
+/// Counts what the hub accepted of one integration.
+#[derive(Debug, Default)]
+pub(crate) struct Pulse {
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Accepted in each of the last seconds; the second itself tells which it is.
+    seconds: [(i64, u64); WINDOW],
+    /// Milliseconds from receipt to the hub's word.
+    delays: VecDeque<u64>,
+    accepted: VecDeque<(Offset, Timestamp)>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self { seconds: [(i64::MIN, 0); WINDOW], delays: VecDeque::new(), accepted: VecDeque::new() }
+    }
+}
+
+impl Pulse {
+    /// The hub took these at `now`: where they stand, and when they were received.
+    pub(crate) fn accepted(&self, signals: &[(Offset, Timestamp)], now: Timestamp) {
+        let mut state = self.lock();
+        let second = now.as_millis().div_euclid(1000);
+        let slot = &mut state.seconds[index(second)];
+        if slot.0 != second {
+            *slot = (second, 0);
+        }
+        slot.1 += signals.len() as u64;
+        for (offset, received_at) in signals {
+            if state.delays.len() >= DELAYS {
+                state.delays.pop_front();
+            }
+            let delay = now.as_millis().saturating_sub(received_at.as_millis());
+            state.delays.push_back(u64::try_from(delay).unwrap_or(0));
+            if state.accepted.len() >= REMEMBERED {
+                state.accepted.pop_front();
+            }
+            state.accepted.push_back((*offset, now));
+        }
+    }
+
+    /// Signals a second that were accepted in the last minute.
+    pub(crate) fn rate(&self, now: Timestamp) -> f64 {
+        let second = now.as_millis().div_euclid(1000);
+        let last = second - i64::try_from(WINDOW).unwrap_or(0)..second;
+        let count: u64 = self.lock().seconds.iter().filter(|(at, _)| last.contains(at)).map(|(_, count)| count).sum();
+        #[expect(clippy::cast_precision_loss, reason = "a count of one minute is small")]
+        let rate = count as f64 / WINDOW as f64;
+        rate
+    }
+
+    /// The median and the 99th percentile of the latest delays, in milliseconds.
+    pub(crate) fn delays(&self) -> Option<(u64, u64)> {
+        let mut delays: Vec<u64> = self.lock().delays.iter().copied().collect();
+        delays.sort_unstable();
+        let last = delays.len().checked_sub(1)?;
+        Some((delays[last / 2], delays[last * 99 / 100]))
+    }
+
+    /// When the hub took the signal at `offset`, if that was lately.
+    pub(crate) fn accepted_at(&self, offset: Offset) -> Option<Timestamp> {
+        self.lock().accepted.iter().rev().find(|(at, _)| *at == offset).map(|(_, when)| *when)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn index(second: i64) -> usize {
+    usize::try_from(second.rem_euclid(WINDOW as i64)).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: i64) -> Timestamp {
+        Timestamp::from_millis(1_700_000_000_000 + millis)
+    }
+
+    #[test]
+    fn the_rate_is_that_of_the_last_full_minute() {
+        let pulse = Pulse::default();
+        for second in 0..120 {
+            pulse.accepted(&[(Offset::from_raw(1), at(second * 1000)); 6], at(second * 1000 + 10));
+        }
+        let close = |rate: f64, expected: f64| (rate - expected).abs() < 1e-9;
+        assert!(close(pulse.rate(at(120_000)), 6.0));
+        assert!(close(pulse.rate(at(150_000)), 3.0));
+        assert!(close(pulse.rate(at(400_000)), 0.0));
+    }
+
+    #[test]
+    fn delays_and_times_are_those_of_the_latest() {
+        let pulse = Pulse::default();
+        assert_eq!(pulse.delays(), None);
+        for number in 1..=3000 {
+            let delay = i64::try_from(number % 100).unwrap();
+            pulse.accepted(&[(Offset::from_raw(number), at(0))], at(delay));
+        }
+        assert_eq!(pulse.delays(), Some((49, 98)));
+        assert_eq!(pulse.accepted_at(Offset::from_raw(3000)), Some(at(0)));
+        assert_eq!(pulse.accepted_at(Offset::from_raw(2999)), Some(at(99)));
+        assert_eq!(pulse.accepted_at(Offset::from_raw(900)), None);
+    }
+}
