@@ -29,6 +29,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "amqp-message", run: amqp_message },
     Target { name: "pybytes", run: pybytes_frames },
     Target { name: "connection-string", run: connection_strings },
+    Target { name: "hub-mqtt", run: hub_mqtt },
 ];
 
 /// What a stranger may send to the MQTT port. The first byte says where the stream is cut, as networks do.
@@ -101,4 +102,9 @@ fn pybytes_frames(bytes: &[u8]) {
 fn connection_strings(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let _ = (text.parse::<ServiceString>(), text.parse::<DeviceString>(), text.parse::<EventHubsString>());
+}
+
+/// What a device may say to the local hub in MQTT: a user name, a topic, a filter or a property bag; then a device id.
+fn hub_mqtt(bytes: &[u8]) {
+    hubward_local_hub::fuzzing::read_mqtt(&String::from_utf8_lossy(bytes));
 }

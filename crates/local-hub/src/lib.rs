@@ -48,6 +48,12 @@ mod state;
 mod testkit;
 mod ws;
 
+/// Parsers of what strangers send, for the fuzz targets; no interface.
+#[doc(hidden)]
+pub mod fuzzing {
+    pub use crate::mqtt::read_anything as read_mqtt;
+}
+
 pub use admin::AdminFile;
 pub use clock::Clock;
 pub use events::Event;

@@ -215,7 +215,7 @@ async fn turn(
         }
         session.work(now)?;
         if stopping.is_some() && session.intake.is_empty() && session.output.is_empty() && !unflushed {
-            return Err(End::without_will("the hub is stopping"));
+            return Err(End::stopping("the hub is stopping"));
         }
         let may_read = stopping.is_none() && session.may_read();
         if !may_read {

@@ -55,7 +55,12 @@ impl End {
         Self { why: "it disconnected".to_owned(), will: false, orderly: true }
     }
 
-    /// The hub stops, or the identity is not what it was.
+    /// The hub stops.
+    pub(super) fn stopping(why: impl Into<String>) -> Self {
+        Self { why: why.into(), will: false, orderly: true }
+    }
+
+    /// The identity is not what it was.
     pub(super) fn without_will(why: impl Into<String>) -> Self {
         Self { why: why.into(), will: false, orderly: false }
     }

@@ -1,5 +1,6 @@
 //! What the tests of several modules share: a hub on free ports, tokens made by hand, an AMQP peer.
 
+mod device;
 mod peer;
 
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use axum::http::{HeaderMap, Request, StatusCode};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
+pub(crate) use device::{AnyStream, Login, MqttDevice, OwnCertificate, stream};
 pub(crate) use peer::{Certified, Peer};
 
 use crate::state::State;

@@ -1,0 +1,4 @@
+mod commands;
+mod connecting;
+mod events;
+mod strangers;
