@@ -25,7 +25,7 @@ const queries = new QueryClient({
 createRoot(document.getElementById('root')!).render(
   <MantineProvider theme={theme} cssVariablesResolver={cssVariables} defaultColorScheme="auto" getStyleNonce={() => nonce}>
     <QueryClientProvider client={queries}>
-      <Notifications position="bottom-right" autoClose={6000} />
+      <Notifications position="bottom-right" transitionDuration={0} />
       <App />
     </QueryClientProvider>
   </MantineProvider>,

@@ -1,6 +1,7 @@
 import createClient, { type Middleware } from 'openapi-fetch'
 import { ProblemError } from './problem'
 import type { paths } from './schema'
+import type { Whole } from './types'
 
 let csrf: string | undefined
 let ended: ((code: string) => void) | undefined
@@ -28,16 +29,16 @@ client.use(session)
 interface Answer<T> { data?: T; error?: unknown; response: Response }
 
 /** The answer's content, or the refusal thrown as a problem. */
-export async function take<T>(asked: Promise<Answer<T>>): Promise<T> {
+export async function take<T>(asked: Promise<Answer<T>>): Promise<Whole<T>> {
   const { data, error, response } = await asked
-  if (response.ok) return data as T
+  if (response.ok) return data as Whole<T>
   const problem = ProblemError.ofBody(response.status, error)
   if (response.status === 401 && (problem.code === 'session_expired' || problem.code === 'unauthorized')) ended?.(problem.code)
   throw problem
 }
 
 /** A content and its version, for an edit that must not overwrite somebody else's. */
-export async function takeVersioned<T>(asked: Promise<Answer<T>>): Promise<{ it: T; etag: string }> {
+export async function takeVersioned<T>(asked: Promise<Answer<T>>): Promise<{ it: Whole<T>; etag: string }> {
   const answer = await asked
   const it = await take(Promise.resolve(answer))
   return { it, etag: answer.response.headers.get('etag') ?? '*' }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::access::Operate;
+use crate::access::{Caller, Operate};
 use crate::etag::{ETag, IfMatch, Tagged};
 use crate::extract::{Body, Path};
 use crate::shapes::Page;
@@ -25,6 +25,7 @@ pub(crate) fn routes() -> OpenApiRouter<Services> {
         .routes(routes!(list, begin))
         .routes(routes!(show, edit, remove))
         .routes(routes!(login))
+        .routes(routes!(login_at_own_hub))
         .routes(routes!(create))
 }
 
@@ -97,16 +98,47 @@ pub(crate) async fn login(
     Path(draft): Path<String>,
     Body(wanted): Body<Login>,
 ) -> Result<Json<LoginFound>, ApiError> {
-    services.registry.draft(&draft).await?;
-    let (access, found) = integrations::log_in(&services, wanted).await?;
+    log_draft_in(&services, &caller, &draft, wanted).await
+}
+
+/// Log in at the local hub inside this server, with its own connection string, and keep that, sealed, with the wizard.
+#[utoipa::path(post, path = "/drafts/{draft}/login/own-hub", tag = "integrations",
+    params(("draft" = String, Path, description = "Its id")), responses((status = 200, body = LoginFound)),
+    security(("token" = ["operate"]), ("session" = ["operator"])))]
+pub(crate) async fn login_at_own_hub(
+    State(services): State<Services>,
+    Operate(caller): Operate,
+    Path(draft): Path<String>,
+) -> Result<Json<LoginFound>, ApiError> {
+    let own = services.own_hub.as_ref().ok_or_else(|| {
+        ApiError::new(
+            StatusCode::CONFLICT,
+            "no_local_hub",
+            "this server runs no local hub",
+            "start it with hubward up --local-hub",
+        )
+    })?;
+    let connection_string = own.connection_string.expose_secret().to_owned();
+    let wanted = Login { connection_string, hub_ca: None, hub_endpoint: None };
+    log_draft_in(&services, &caller, &draft, wanted).await
+}
+
+async fn log_draft_in(
+    services: &Services,
+    caller: &Caller,
+    draft: &str,
+    wanted: Login,
+) -> Result<Json<LoginFound>, ApiError> {
+    services.registry.draft(draft).await?;
+    let (access, found) = integrations::log_in(services, wanted).await?;
     let login = DraftLogin {
         connection_string: access.connection_string,
         hub_ca: access.hub_ca,
         hub_endpoint: access.hub_endpoint,
         found: serde_json::to_value(&found).unwrap_or(Value::Null),
     };
-    services.registry.log_draft_in(&draft, &login).await?;
-    services.audit(&caller, "draft.login", &found.hub).await;
+    services.registry.log_draft_in(draft, &login).await?;
+    services.audit(caller, "draft.login", &found.hub).await;
     Ok(Json(found))
 }
 

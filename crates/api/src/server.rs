@@ -23,7 +23,12 @@ pub(crate) fn routes() -> OpenApiRouter<Services> {
     security(("token" = ["read"]), ("session" = ["read"])))]
 pub(crate) async fn about(State(services): State<Services>, _: Read) -> Json<About> {
     let about = (*services.about).clone();
-    Json(About { insecure_http: services.access.insecure_http, openapi: openapi::hash().to_owned(), ..about })
+    Json(About {
+        insecure_http: services.access.insecure_http,
+        openapi: openapi::hash().to_owned(),
+        local_hub: services.own_hub.as_ref().map(|hub| hub.host_name.clone()),
+        ..about
+    })
 }
 
 /// Which keys seal the secrets.

@@ -11,6 +11,7 @@ use hubward_model::{DeviceId, Timestamp};
 use hubward_registry::Registry;
 use hubward_relay::RelayHandle;
 use metrics_exporter_prometheus::PrometheusHandle;
+use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -49,6 +50,8 @@ pub struct OwnHub {
     pub ca: String,
     /// Its addresses: `amqps=HOST:PORT,…`.
     pub endpoint: String,
+    /// The string of its policy `registryReadWrite`; it never leaves the server.
+    pub connection_string: SecretString,
 }
 
 /// What the handlers work on. A clone is cheap.

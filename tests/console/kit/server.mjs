@@ -9,7 +9,7 @@ const run = promisify(execFile)
 export const root = path.resolve(import.meta.dirname, '../../..')
 const binary = process.env.TEST_HUBWARD ?? path.join(root, 'target/debug/hubward')
 /** How long anything may take on a slow machine before a test gives up. */
-export const PATIENCE = 60_000
+export const PATIENCE = Number(process.env.TEST_PATIENCE_MS ?? 60_000)
 
 /** Asks until the answer is true, and returns it. */
 export async function until(what, ask) {

@@ -1,5 +1,4 @@
 import { Button } from '@mantine/core'
-import { notifications } from '@mantine/notifications'
 import { useInfiniteQuery, useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
 import { useState } from 'react'
 import { Link, useSearchParams } from 'wouter'
@@ -13,6 +12,7 @@ import { Card, Empty, Page, RoleButton } from '../../ui/Page'
 import { Waiting } from '../../ui/Waiting'
 import { DiscardDialog } from './DiscardDialog'
 import { LetterDialog } from './LetterDialog'
+import { say } from '../../ui/toast'
 
 const size = (selection: Selection, groups: DeadLetterGroup[]) => selection.ids?.length
   ?? groups.filter((one) => (!selection.integration || one.integration === selection.integration) && (!selection.code || one.code === selection.code)).reduce((sum, one) => sum + one.count, 0)
@@ -39,7 +39,7 @@ export default function DeadLetters() {
   const retry = useMutation({
     mutationFn: (selection: Selection) => calls.retryDeadLetters(selection),
     onSuccess: (done) => {
-      notifications.show({ message: done.done > 0 ? `${plural(done.done, 'signal was', 'signals were')} accepted by the hub.` : 'None was accepted.', color: done.failed.length > 0 ? 'yellow' : undefined })
+      say(done.done > 0 ? `${plural(done.done, 'signal was', 'signals were')} accepted by the hub.` : 'None was accepted.')
       refresh()
     },
   })
@@ -61,7 +61,7 @@ export default function DeadLetters() {
                 onDiscard={() => discard({ all: true, integration: group.integration, code: group.code })} />
             ))}
           </div>
-          {retry.data && retry.data.failed.length > 0 && <Note tone="red" role="status" title={`${plural(retry.data.failed.length, 'signal')} failed again`}>{sentence(retry.data.failed[0]!.message)} {sentence(retry.data.failed[0]!.remedy)}</Note>}
+          {retry.data && retry.data.failed.length > 0 && <Note tone="red" role="status" title={`${plural(retry.data.failed.length, 'signal')} failed again`}>{sentence(problemOf(retry.data.failed[0]!).message)} {sentence(problemOf(retry.data.failed[0]!).remedy)}</Note>}
           <ProblemNote error={retry.error} />
           <Card title={filter.code || filter.integration ? 'Chosen' : 'All'} side={ids.length > 0 && (
             <>
@@ -99,6 +99,9 @@ export default function DeadLetters() {
     </Page>
   )
 }
+
+/** A failed one carries its problem's fields; the document leaves them open. */
+const problemOf = (failed: { id: string }) => failed as { id: string; message: string; remedy: string }
 
 const used = (filter: Record<string, string | undefined>) => Object.fromEntries(Object.entries(filter).filter((pair): pair is [string, string] => pair[1] !== undefined))
 

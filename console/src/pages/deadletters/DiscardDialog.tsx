@@ -1,17 +1,17 @@
 import { Button } from '@mantine/core'
-import { notifications } from '@mantine/notifications'
 import { useMutation } from '@tanstack/react-query'
 import { calls } from '../../api/calls'
 import type { Selection } from '../../api/types'
 import { plural } from '../../lib/format'
 import { Dialog, DialogFoot } from '../../ui/Dialog'
 import { ProblemNote } from '../../ui/Note'
+import { say } from '../../ui/toast'
 
 export function DiscardDialog({ selection, total, onClose, onDone }: { selection: Selection | undefined; total: number; onClose: () => void; onDone: () => void }) {
   const discard = useMutation({
     mutationFn: () => calls.discardDeadLetters(selection!),
     onSuccess: (done) => {
-      notifications.show({ message: `${plural(done.done, 'dead letter')} discarded.` })
+      say(`${plural(done.done, 'dead letter')} discarded.`)
       onDone()
       onClose()
     },

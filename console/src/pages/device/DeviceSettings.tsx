@@ -1,5 +1,4 @@
 import { Button, Textarea, TextInput } from '@mantine/core'
-import { notifications } from '@mantine/notifications'
 import { useMutation, useQueryClient } from '@tanstack/react-query'
 import { useState } from 'react'
 import { Link } from 'wouter'
@@ -15,6 +14,7 @@ import { Card, Empty, Facts, RoleButton } from '../../ui/Page'
 import { StateOf } from '../../ui/State'
 import { RemoveDevice } from './RemoveDevice'
 import { RotateDevice } from './RotateDevice'
+import { say } from '../../ui/toast'
 
 export default function DeviceSettings({ device }: { device: Device }) {
   const [open, setOpen] = useState<'rotate' | 'remove'>()
@@ -69,7 +69,7 @@ function Names({ device }: { device: Device }) {
   const save = useMutation({
     mutationFn: () => calls.editDevice(device.id, { name: name.trim(), topics: topics.split(/\s+/).filter(Boolean) }),
     onSuccess: () => {
-      notifications.show({ message: 'Saved.' })
+      say('Saved.')
       void queries.invalidateQueries({ queryKey: ['device', device.id] })
       void queries.invalidateQueries({ queryKey: ['devices'] })
     },

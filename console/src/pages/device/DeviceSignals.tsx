@@ -69,7 +69,7 @@ function Define({ device, series, onDone }: { device: Device; series: Series; on
   const drop = useMutation({ mutationFn: () => calls.undefineSeries(device.id, series.key), onSuccess: done })
   return (
     <form className="stack" onSubmit={(e) => { e.preventDefault(); if (name.trim()) keep.mutate() }}>
-      <TextInput label="Name" description="Such as Temperature. It is shown in this console only." value={name} onChange={(e) => setName(e.currentTarget.value)} data-autofocus required />
+      <TextInput label="Name" description="Such as Temperature. It is shown in this console only." value={name} onChange={(e) => setName(e.currentTarget.value)} data-autofocus />
       <TextInput label="Unit" description="Such as °C; may stay empty." value={unit} onChange={(e) => setUnit(e.currentTarget.value)} />
       <ProblemNote error={keep.error ?? drop.error} />
       <DialogFoot>

@@ -1,4 +1,3 @@
-import { notifications } from '@mantine/notifications'
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
 import { useState } from 'react'
 import { useLocation } from 'wouter'
@@ -9,6 +8,7 @@ import { ConfirmName } from '../../ui/ConfirmName'
 import { Dialog } from '../../ui/Dialog'
 import { Note, ProblemNote } from '../../ui/Note'
 import { Waiting } from '../../ui/Waiting'
+import { say } from '../../ui/toast'
 
 const fates: Record<string, string> = { deleted: 'its identity is deleted', left: 'its identity stays (Hubward did not make it)', none: 'it has no identity there' }
 
@@ -20,7 +20,7 @@ export function RemoveDevice({ device, open, onClose }: { device: Device; open: 
   const remove = useMutation({
     mutationFn: () => calls.removeDevice(device.id, (preview.data?.waiting ?? 0) > 0 && sure),
     onSuccess: (done) => {
-      notifications.show({ title: `${device.name} is removed`, message: removed(done) })
+      say(removed(done), `${device.name} is removed`)
       go('/devices')
       queries.removeQueries({ queryKey: ['device', device.id] })
       void queries.invalidateQueries()

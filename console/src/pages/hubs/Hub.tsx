@@ -1,4 +1,3 @@
-import { notifications } from '@mantine/notifications'
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
 import { Link } from 'wouter'
 import { calls } from '../../api/calls'
@@ -10,6 +9,7 @@ import { Card, Facts, Page, RoleButton, Tile } from '../../ui/Page'
 import { StateOf } from '../../ui/State'
 import { Waiting } from '../../ui/Waiting'
 import { hubState } from './Hubs'
+import { say } from '../../ui/toast'
 
 /** A hub as Hubward meets it: connections, links, pauses, what was used today. */
 export default function Hub({ host }: { host: string }) {
@@ -18,7 +18,7 @@ export default function Hub({ host }: { host: string }) {
   const reconnect = useMutation({
     mutationFn: () => calls.reconnect(host),
     onSuccess: () => {
-      notifications.show({ message: 'All pauses ended; the next tries are now.' })
+      say('All pauses ended; the next tries are now.')
       void queries.invalidateQueries({ queryKey: ['hubs'] })
     },
   })

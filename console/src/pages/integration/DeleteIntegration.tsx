@@ -1,5 +1,4 @@
 import { Radio } from '@mantine/core'
-import { notifications } from '@mantine/notifications'
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
 import { useState } from 'react'
 import { useLocation } from 'wouter'
@@ -11,6 +10,7 @@ import { Dialog } from '../../ui/Dialog'
 import { Note, ProblemNote } from '../../ui/Note'
 import { Waiting } from '../../ui/Waiting'
 import { removed } from '../device/RemoveDevice'
+import { say } from '../../ui/toast'
 
 /** Says which identities go and which stay, before and after. */
 export function DeleteIntegration({ it, open, onClose }: { it: Integration; open: boolean; onClose: () => void }) {
@@ -22,7 +22,7 @@ export function DeleteIntegration({ it, open, onClose }: { it: Integration; open
   const remove = useMutation({
     mutationFn: () => calls.removeIntegration(it.id, keep, (preview.data?.waiting ?? 0) > 0),
     onSuccess: (done) => {
-      notifications.show({ title: `${it.name} is deleted`, message: removed(done), autoClose: 15_000 })
+      say(removed(done), `${it.name} is deleted`)
       go('/integrations')
       void queries.invalidateQueries({ queryKey: ['integrations'] })
       void queries.invalidateQueries({ queryKey: ['overview'] })

@@ -1,11 +1,10 @@
 import { Button, Checkbox, Textarea } from '@mantine/core'
-import { notifications } from '@mantine/notifications'
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
 import { type FormEvent, useState } from 'react'
 import { Link, useLocation } from 'wouter'
-import { calls, type IntegrationChange } from '../../api/calls'
+import { calls } from '../../api/calls'
 import { ProblemError } from '../../api/problem'
-import type { Bound, Integration } from '../../api/types'
+import type { Bound, Integration, IntegrationChange } from '../../api/types'
 import { parse, remedies } from '../../lib/connection-string'
 import { count, plural } from '../../lib/format'
 import { Note, ProblemNote, sentence } from '../../ui/Note'
@@ -14,6 +13,7 @@ import { Waiting } from '../../ui/Waiting'
 import { removed } from '../device/RemoveDevice'
 import { DevicePicker } from '../wizard/DevicePicker'
 import { MessageFields } from '../wizard/MessageFields'
+import { say } from '../../ui/toast'
 
 export default function EditIntegration({ id }: { id: string }) {
   const asked = useQuery({ queryKey: ['integration', id], queryFn: () => calls.integration(id), staleTime: Infinity })
@@ -63,7 +63,7 @@ function Form({ it, bound }: { it: Integration; bound: Bound[] }) {
       return calls.editIntegration(it.id, change)
     },
     onSuccess: (done) => {
-      notifications.show({ title: 'Saved', message: done.removed ? removed(done.removed) : 'Signals that wait go out with the new settings.' })
+      say(done.removed ? removed(done.removed) : 'Signals that wait go out with the new settings.', 'Saved')
       for (const key of ['integration', 'bound', 'integrations', 'devices', 'device']) void queries.invalidateQueries({ queryKey: [key] })
       go(`/integrations/${it.id}`)
     },

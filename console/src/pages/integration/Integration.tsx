@@ -1,5 +1,4 @@
 import { ActionIcon, Button, Menu } from '@mantine/core'
-import { notifications } from '@mantine/notifications'
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
 import { useState } from 'react'
 import { Link, useLocation } from 'wouter'
@@ -19,6 +18,7 @@ import { DeleteIntegration } from './DeleteIntegration'
 import { Details, Figures } from './Details'
 import { ProgressCard } from './ProgressCard'
 import { TestMessage } from './TestMessage'
+import { say } from '../../ui/toast'
 
 export default function Integration({ id }: { id: string }) {
   const queries = useQueryClient()
@@ -35,7 +35,7 @@ export default function Integration({ id }: { id: string }) {
   const act = useMutation({
     mutationFn: (what: 'pause' | 'resume' | 'reconcile') => calls[what](id),
     onSuccess: (_, what) => {
-      if (what === 'reconcile') notifications.show({ message: 'Compared with the hub; what was missing is being made.' })
+      if (what === 'reconcile') say('Compared with the hub; what was missing is being made.')
       refresh()
     },
   })

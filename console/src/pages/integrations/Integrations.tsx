@@ -20,7 +20,7 @@ export default function Integrations() {
   if (list.isPending) return <Waiting />
   const add = <Button component={Link} href="/integrations/new" leftSection={<IconPlus size={16} aria-hidden />}>New integration</Button>
   return (
-    <Page title="Integrations" sub={list.data && list.data.items.length > 0 ? plural(list.data.total ?? list.data.items.length, 'integration') : undefined} actions={list.data && list.data.items.length > 0 && add}>
+    <Page title="Integrations" sub={list.data && list.data.items.length > 0 ? plural(list.data.items.length, 'integration') : undefined} actions={list.data && list.data.items.length > 0 && add}>
       <ProblemNote error={list.error} />
       {drafts.data?.items.map((draft) => (
         <div key={draft.id} className="card row-wide">

@@ -1,5 +1,4 @@
 import { Button, PasswordInput } from '@mantine/core'
-import { notifications } from '@mantine/notifications'
 import { useMutation } from '@tanstack/react-query'
 import { type FormEvent, useState } from 'react'
 import { calls } from '../../api/calls'
@@ -7,6 +6,7 @@ import { useSession } from '../../api/session'
 import { dateTime } from '../../lib/format'
 import { ProblemNote } from '../../ui/Note'
 import { Card, Facts } from '../../ui/Page'
+import { say } from '../../ui/toast'
 
 export default function You() {
   const session = useSession().data
@@ -17,13 +17,13 @@ export default function You() {
     onSuccess: () => {
       setOld('')
       setFresh('')
-      notifications.show({ message: 'Your password is changed; your other sessions ended.' })
+      say('Your password is changed; your other sessions ended.')
     },
   })
   return (
     <div className="split even">
       <Card title="You">
-        <Facts items={[['Name', session?.user?.name], ['Role', session?.user?.role], ['Logged in since', session && dateTime(session.created_at)], ['Session ends', session && dateTime(session.expires_at)]]} />
+        <Facts items={[['Name', session?.user?.name], ['Role', session?.user?.role], ['Logged in since', session?.created_at && dateTime(session.created_at)], ['Session ends', session?.expires_at && dateTime(session.expires_at)]]} />
       </Card>
       <Card title="Change password">
         <form className="stack" onSubmit={(e: FormEvent) => { e.preventDefault(); change.mutate() }} noValidate>

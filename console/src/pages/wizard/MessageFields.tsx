@@ -1,7 +1,9 @@
 import { Radio, Select, TextInput } from '@mantine/core'
 import { useState } from 'react'
+import type { Integration } from '../../api/types'
 
-interface Values { name: string; topic: string; body: 'raw' | 'json'; transport: string; template: string }
+type Transport = Integration['transport']
+interface Values { name: string; topic: string; body: 'raw' | 'json'; transport: Transport; template: string }
 interface Props { plan: Values; change: (part: Partial<Values>) => void; blame: (field: string) => string | undefined; names: string[] }
 
 export const transports = [
@@ -27,7 +29,7 @@ export function MessageFields({ plan, change, blame, names }: Props) {
       </Radio.Group>
       {advanced ? (
         <>
-          <Select label="Transport" description="How messages travel to the hub." allowDeselect={false} data={transports} value={plan.transport} onChange={(v) => change({ transport: v ?? 'amqp' })} error={blame('transport')} />
+          <Select label="Transport" description="How messages travel to the hub." allowDeselect={false} data={transports} value={plan.transport} onChange={(v) => change({ transport: (v ?? 'amqp') as Transport })} error={blame('transport')} />
           <TextInput label="Identity names" description="How each device is called in the hub: {name}, {id}. Fixed once it is made." value={plan.template} onChange={(e) => change({ template: e.currentTarget.value })} error={blame('device_id_template')} classNames={{ input: 'mono' }} autoComplete="off" spellCheck={false} />
         </>
       ) : (

@@ -8,7 +8,7 @@ import { Found } from './StepLogin'
 /** Step 2 for the local hub: the server knows its string itself. */
 export function StepOwnHub({ draft }: { draft: DraftState }) {
   const login = useMutation({
-    mutationFn: async () => calls.draftLogin(await draft.ensure(), { own_hub: true }),
+    mutationFn: async () => calls.draftOwnHub(await draft.ensure()),
     onSuccess: (found) => draft.setFound(found),
   })
   return (

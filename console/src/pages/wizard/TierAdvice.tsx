@@ -8,7 +8,7 @@ import { Note } from '../../ui/Note'
 
 /** Which tier fits what the devices really send; without history, what they will send. */
 export function TierAdvice({ onTake }: { onTake: (tier: string, units: number) => void }) {
-  const measured = useQuery({ queryKey: ['advice'], queryFn: () => calls.advice({ all: true }), staleTime: 60_000 })
+  const measured = useQuery({ queryKey: ['advice'], queryFn: () => calls.advice({}), staleTime: 60_000 })
   const known = measured.data && measured.data.signals_per_day > 0 ? measured.data : undefined
   const [devices, setDevices] = useState(10)
   const [every, setEvery] = useState(60)
@@ -34,7 +34,7 @@ function Words({ advice, measured, onTake }: { advice: Advice; measured: boolean
   const best = advice.best
   const fit = best && advice.tiers.find((one) => one.tier === best.tier)
   const day = measured
-    ? `Your ${plural(advice.devices, 'device')} sent ${count(perDay)} signals a day in the last ${plural(Math.max(1, Math.round(advice.days)), 'day')}, ${bytes(Math.round(advice.average_bytes))} on average, the largest ${bytes(advice.largest_bytes)}.`
+    ? `On the busiest of the last ${plural(Math.max(1, advice.days), 'day')} your ${plural(advice.devices, 'device')} sent ${count(perDay)} signals, ${bytes(advice.average_bytes)} on average, the largest ${bytes(advice.largest_bytes)}.`
     : `That is ${count(perDay)} signals a day.`
   return (
     <Note title={best ? `${best.tier}, ${plural(best.units, 'unit')}, is enough${fit ? `, used to ${Math.round(fit.used_percent)} %` : ''}` : 'More than one hub carries'}>

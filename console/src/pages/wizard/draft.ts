@@ -2,7 +2,7 @@ import { useEffect, useRef, useState } from 'react'
 import { useQuery } from '@tanstack/react-query'
 import { useSearchParams } from 'wouter'
 import { calls } from '../../api/calls'
-import type { LoginFound } from '../../api/types'
+import type { Integration, LoginFound } from '../../api/types'
 
 /** What the wizard knows; never the connection string. The server keeps it, so that the page can be closed. */
 export interface Plan {
@@ -17,7 +17,7 @@ export interface Plan {
   name: string
   topic: string
   body: 'raw' | 'json'
-  transport: string
+  transport: Integration['transport']
   template: string
   all: boolean
   devices: string[]

@@ -129,6 +129,9 @@ pub struct About {
     /// Hash of the API's description: its ETag.
     #[serde(default)]
     pub openapi: String,
+    /// The host of the local hub inside this server; none: it runs none.
+    #[serde(default)]
+    pub local_hub: Option<String>,
 }
 
 /// How the server is.

@@ -51,7 +51,8 @@ impl RunningHub {
     pub fn for_the_api(&self) -> Result<OwnHub, Problem> {
         let info = self.info();
         let ca = std::fs::read_to_string(&info.ca_file).map_err(|error| kept(&info.ca_file, &error))?;
-        Ok(OwnHub { host_name: https_host(info), ca, endpoint: endpoint(info) })
+        let connection_string = info.connection_strings.registry_read_write.clone().into();
+        Ok(OwnHub { host_name: https_host(info), ca, endpoint: endpoint(info), connection_string })
     }
 
     /// Stops it.
