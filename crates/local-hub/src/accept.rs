@@ -51,12 +51,21 @@ pub(crate) async fn accept_until(
                     if let Err(error) = stream.set_nodelay(true) {
                         tracing::debug!(%peer, %error, "{name}: no TCP_NODELAY");
                     }
+                    // In the table first: an outage that begins from now on finds it there.
+                    let wire = faults.wires().wrap(stream, name, peer);
                     let arriving = faults.on_accept();
-                    let wire = faults.wires().wrap(stream, name, peer, arriving == Arriving::Hold);
-                    match arriving {
-                        Arriving::Reset => wire.reset(),
-                        Arriving::Hold | Arriving::Serve => { connections.spawn(serve(wire, peer)); }
+                    if arriving == Arriving::Reset {
+                        wire.reset();
+                        continue;
                     }
+                    // Held, and then asked again: an outage that ends from now on finds it held.
+                    if arriving == Arriving::Hold {
+                        wire.hold(true);
+                        if faults.outage() != Some(Outage::Blackhole) {
+                            wire.hold(false);
+                        }
+                    }
+                    connections.spawn(serve(wire, peer));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "{name}: cannot take a connection");

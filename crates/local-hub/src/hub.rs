@@ -135,6 +135,7 @@ impl LocalHub {
     pub async fn stop(mut self) {
         self.stop.cancel();
         while self.listeners.join_next().await.is_some() {}
+        self.state.limits.save();
         self.devices.stop().await;
         self.events.stop().await;
     }
@@ -173,7 +174,7 @@ async fn start_on(
     let faults = Faults::new(clock.clone());
     let certificates = Certificates::open(&folder, &names, clock.now(), &faults)?;
     let policies = Policies::open(&folder)?;
-    let limits = Limits::new(options.limits, clock.clone());
+    let limits = Limits::open(options.limits, clock.clone(), folder.file("usage.json"));
     let device_cap = options.device_cap.or(limits.device_cap());
     let identities = Arc::new(Identities::open(&folder.file("registry.log"), device_cap, clock.clone())?);
     let https_listener = bind("https", options.https).await?;
@@ -217,6 +218,7 @@ async fn start_on(
         events,
         limits,
         faults: faults.clone(),
+        error_form: options.error_form,
         clock,
         amqps_port: bound.amqps.port(),
     });

@@ -62,3 +62,4 @@ pub use hub::{LocalHub, ReadEventsError, StartError};
 pub use info::{ConnectionStrings, HubInfo};
 pub use limits::{LimitOptions, Metering, Tier, UnknownTier};
 pub use options::Options;
+pub use rest::ErrorForm;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::Clock;
 use crate::limits::LimitOptions;
+use crate::rest::ErrorForm;
 
 /// What [`LocalHub::start`](crate::LocalHub::start) needs to know; [`Options::new`] gives defaults for all but the folder.
 #[derive(Debug, Clone)]
@@ -26,6 +27,8 @@ pub struct Options {
     pub amqp: Option<SocketAddr>,
     /// Where the hub is governed: faults, clock, usage. A loopback address.
     pub admin: Option<SocketAddr>,
+    /// How refusals are written over HTTPS.
+    pub error_form: ErrorForm,
     /// The tier's quota and throttles; by default there are none.
     pub limits: LimitOptions,
     /// At most so many identities; none: what the tier allows.
@@ -57,6 +60,7 @@ impl Options {
             amqps: free_port,
             amqp: Some(free_port),
             admin: Some(free_port),
+            error_form: ErrorForm::default(),
             limits: LimitOptions::default(),
             device_cap: None,
             clock: Clock::system(),

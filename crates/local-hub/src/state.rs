@@ -12,6 +12,7 @@ use crate::identity::{Command, Identities, Identity, NotStored, Refused};
 use crate::limits::Limits;
 use crate::names::Names;
 use crate::presence::Presence;
+use crate::rest::ErrorForm;
 
 /// The hub itself, without its listeners.
 pub(crate) struct State {
@@ -25,6 +26,8 @@ pub(crate) struct State {
     pub(crate) events: EventStore,
     pub(crate) limits: Limits,
     pub(crate) faults: Faults,
+    /// How refusals are written over HTTPS.
+    pub(crate) error_form: ErrorForm,
     pub(crate) clock: Clock,
     /// Port of AMQP over TLS, which redirects name.
     pub(crate) amqps_port: u16,

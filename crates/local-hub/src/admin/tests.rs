@@ -365,3 +365,38 @@ async fn connections_are_listed_and_one_is_reset() {
     kit.devices(&["d1"]).await;
     assert!(converse(&kit, &mut second).await.starts_with(b"HTTP/1.1 204"));
 }
+
+#[tokio::test]
+async fn a_wrong_certificate_is_taken_by_no_client_and_the_right_one_again_afterwards() {
+    let kit = Kit::start().await;
+    for how in ["untrusted", "expired", "other-name"] {
+        let view = fault(&kit, json!({"fault": "certificate", "as": how})).await;
+        let error = kit.try_https().await.expect_err(how);
+        assert!(error.to_string().contains("certificate"), "{how}: {error}");
+        admin(&kit, Method::DELETE, &format!("/faults/{}", view["id"]), None).await;
+        kit.https().await;
+    }
+}
+
+#[tokio::test]
+async fn a_link_is_stolen_now_and_when_the_device_is_back() {
+    use crate::presence::Notice;
+    let kit = Kit::start().await;
+    kit.devices(&["d1"]).await;
+    let state = kit.state();
+    let device: std::sync::Arc<str> = "d1".into();
+    let (notices, mut heard) = tokio::sync::mpsc::unbounded_channel();
+    let connect = || {
+        let connection = state.presence.next_connection();
+        state.presence.claim(&device, connection, &notices);
+        state.faults.on_claimed(&device, &notices);
+    };
+    connect();
+    assert!(heard.try_recv().is_err());
+    fault(&kit, json!({"fault": "link-stolen", "device": "d1", "count": 2})).await;
+    assert_eq!(heard.try_recv(), Ok(Notice::Stolen(device.clone())));
+    assert!(!state.presence.is_connected("d1"));
+    connect();
+    assert_eq!(heard.try_recv(), Ok(Notice::Stolen(device.clone())));
+    assert_eq!(admin(&kit, Method::GET, "/faults", None).await.1, json!([]));
+}

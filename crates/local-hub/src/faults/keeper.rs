@@ -26,7 +26,7 @@ pub(crate) enum NotBegun {
     Refused(String),
 }
 
-/// Lets faults end when their time is over, until `stop`.
+/// Lets faults end when their time is over, and keeps the day's use for the next start now and then, until `stop`.
 pub(crate) async fn run(state: Arc<State>, stop: CancellationToken) {
     let mut changes = state.faults.changes();
     let mut moves = state.clock.moves();
@@ -34,9 +34,16 @@ pub(crate) async fn run(state: Arc<State>, stop: CancellationToken) {
         for ended in state.faults.remove_ended() {
             end(&state, &ended).await;
         }
+        state.limits.save();
         let pause = state.faults.next_end().map_or(LONGEST_SLEEP, |at| at.since(state.clock.now()).min(LONGEST_SLEEP));
         tokio::select! {
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => {
+                // What is held still could not end by itself.
+                if state.faults.outage() == Some(Outage::Blackhole) {
+                    state.faults.wires().cut(|_| true);
+                }
+                return;
+            }
             // Both live as long as the hub.
             _ = changes.changed() => {}
             _ = moves.changed() => {}

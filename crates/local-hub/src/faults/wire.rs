@@ -47,9 +47,7 @@ struct Shared {
 impl Shared {
     fn turn(&self, state: u8) {
         // A cut is for good.
-        if self.state.load(Ordering::Acquire) != CUT {
-            self.state.store(state, Ordering::Release);
-        }
+        let _ = self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, |now| (now != CUT).then_some(state));
         self.reader.wake();
         self.writer.wake();
     }
@@ -57,11 +55,11 @@ impl Shared {
 
 impl Wires {
     /// Takes a connection in.
-    pub(crate) fn wrap(&self, stream: TcpStream, listener: &'static str, peer: SocketAddr, held: bool) -> Wire {
+    pub(crate) fn wrap(&self, stream: TcpStream, listener: &'static str, peer: SocketAddr) -> Wire {
         let id = self.0.last.fetch_add(1, Ordering::Relaxed) + 1;
         let shared = Arc::new(Shared {
             seen: Seen { id, listener, peer, since: Timestamp::now() },
-            state: AtomicU8::new(if held { HELD } else { OPEN }),
+            state: AtomicU8::new(OPEN),
             reader: AtomicWaker::new(),
             writer: AtomicWaker::new(),
         });
@@ -109,6 +107,11 @@ impl Wire {
     /// Ends it by a reset.
     pub(crate) fn reset(self) {
         self.shared.turn(CUT);
+    }
+
+    /// Holds it still, or lets it go on.
+    pub(crate) fn hold(&self, held: bool) {
+        self.shared.turn(if held { HELD } else { OPEN });
     }
 
     /// Its number, by which it is cut.

@@ -1,5 +1,6 @@
 //! Where endpoints ask whether something may happen now.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use super::refusal::Refusal;
 use super::throttle::Throttle;
 use super::tier::{Figures, Rate, Tier};
 use crate::Clock;
+use crate::folder::{read_json, write_json};
 
 /// Something that counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,12 +68,16 @@ struct Inner {
     options: LimitOptions,
     figures: Option<Figures>,
     clock: Clock,
+    /// Where the day's use is kept over restarts.
+    file: Option<PathBuf>,
     counts: Mutex<Counts>,
 }
 
 #[derive(Debug)]
 struct Counts {
     used: Used,
+    /// What the file says.
+    saved: Used,
     throttles: Vec<Counter>,
 }
 
@@ -124,7 +130,21 @@ const NAMES: [&str; 9] = [
 ];
 
 impl Limits {
+    /// Limits that go on counting where `file` left off. A file that cannot be read is as good as none.
+    pub(crate) fn open(options: LimitOptions, clock: Clock, file: PathBuf) -> Self {
+        let used = read_json::<Used>(&file).unwrap_or_else(|error| {
+            tracing::warn!(%error, "the day's use is counted anew");
+            None
+        });
+        Self::counting(options, clock, Some(file), used.unwrap_or_default())
+    }
+
+    #[cfg(test)]
     pub(crate) fn new(options: LimitOptions, clock: Clock) -> Self {
+        Self::counting(options, clock, None, Used::default())
+    }
+
+    fn counting(options: LimitOptions, clock: Clock, file: Option<PathBuf>, used: Used) -> Self {
         let figures = options.tier.map(|tier| tier.figures(options.units));
         let rates: [Option<Rate>; 9] = match &figures {
             None => [None; 9],
@@ -156,7 +176,8 @@ impl Limits {
             options,
             figures,
             clock,
-            counts: Mutex::new(Counts { used: Used::default(), throttles }),
+            file,
+            counts: Mutex::new(Counts { used, saved: used, throttles }),
         }))
     }
 
@@ -180,6 +201,20 @@ impl Limits {
             let mut counts = self.counts();
             counts.used.roll(self.0.clock.now());
             counts.used.other(size);
+        }
+    }
+
+    /// Keeps the day's use for the next start.
+    pub(crate) fn save(&self) {
+        let Some(file) = &self.0.file else { return };
+        let mut counts = self.counts();
+        let used = counts.used;
+        if std::mem::replace(&mut counts.saved, used) == used {
+            return;
+        }
+        drop(counts);
+        if let Err(error) = write_json(file, &used) {
+            tracing::warn!(%error, "the day's use is not kept for the next start");
         }
     }
 
@@ -338,6 +373,21 @@ mod tests {
         assert_eq!(limits.admit(Kind::Registry(100)).await, Err(Refusal::Throttled { what: "registry operations" }));
         clock.advance(Duration::from_secs(61));
         limits.admit(Kind::Registry(100)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_restart_forgets_nothing_of_the_day() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("usage.json");
+        let clock = Clock::system();
+        at_noon(&clock);
+        let open = || Limits::open(LimitOptions::default(), clock.clone(), file.clone());
+        let before = open();
+        before.admit(Kind::Send(&[1, 5000])).await.unwrap();
+        before.save();
+        assert_eq!(open().usage().messages_per_message, 3);
+        clock.advance(Duration::from_secs(24 * 60 * 60));
+        assert_eq!(open().usage().messages_per_message, 0);
     }
 
     #[tokio::test]

@@ -91,7 +91,11 @@ fn grant(connect: &Connect, device: &str, certificate: Option<&Thumbprints>, sta
         (Some(password), _) if !password.expose().is_empty() => {
             state.access.check(&String::from_utf8_lossy(password.expose()))
         }
-        (_, Some(certificate)) => state.access.check_certificate(device, certificate),
+        (_, Some(certificate)) => {
+            let grant = state.access.check_certificate(device, certificate)?;
+            state.faults.on_token(device).map_err(|refusal| Denied::Fault(refusal.to_string()))?;
+            Ok(grant)
+        }
         (_, None) => Err(Denied::Nobody),
     }
 }

@@ -34,7 +34,11 @@ impl DeviceCaller {
         let path: Vec<_> = ["devices", id].into_iter().chain(below.iter().copied()).collect();
         let grant = match self {
             Self::Token(grant) => grant.clone(),
-            Self::Certificate(shown) => state.access.check_certificate(id, shown)?,
+            Self::Certificate(shown) => {
+                let grant = state.access.check_certificate(id, shown)?;
+                state.faults.on_token(id)?;
+                grant
+            }
         };
         let Some(identity) = state.identities.get(id) else {
             // Whether an id exists is told only to those who could know.

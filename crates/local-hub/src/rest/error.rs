@@ -1,5 +1,5 @@
-//! Refusals in the classic form (reference, 2.8, form A), which all SDKs read: a body whose `Message` begins
-//! `ErrorCode:{name};`, and the name again in the header `iothub-errorcode`.
+//! Refusals, in either of the two forms the service has (reference, 2.8), with the name again in the header
+//! `iothub-errorcode`.
 
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -9,6 +9,16 @@ use crate::access::Denied;
 use crate::devices::{Failed, MethodFailed};
 use crate::identity::{NotStored, Refused};
 use crate::limits::Refusal;
+
+/// How refusals are written over HTTPS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ErrorForm {
+    /// A `Message` that begins `ErrorCode:{name};`. All SDKs read it.
+    #[default]
+    Classic,
+    /// A `Message` that is JSON again, with a number. Node's SDK knows the error only by its status then.
+    Newer,
+}
 
 /// A refusal: HTTP status, the service's name for it, and what is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -157,6 +167,47 @@ impl From<NotStored> for RestError {
     }
 }
 
+/// Numbers of the names this hub uses, where they are not the status with 001 behind it (reference, 2.8).
+const NUMBERS: [(&str, u32); 14] = [
+    ("ArgumentInvalid", 400_004),
+    ("IotHubFormatError", 400_006),
+    ("InvalidProtocolVersion", 400_002),
+    ("IotHubUnauthorizedAccess", 401_002),
+    ("IotHubUnauthorized", 401_003),
+    ("IotHubQuotaExceeded", 403_002),
+    ("DeviceMaximumQueueDepthExceeded", 403_004),
+    ("DeviceDisabled", 403_012),
+    ("DeviceNotOnline", 404_103),
+    ("DeviceMessageLockLost", 412_002),
+    ("TooManyDevices", 413_002),
+    ("GatewayTimeout", 504_101),
+    ("InvalidOperation", 404_000),
+    ("NotImplemented", 501_000),
+];
+
+impl RestError {
+    fn number(&self) -> u32 {
+        let known = NUMBERS.iter().find(|(name, _)| *name == self.name);
+        known.map_or(u32::from(self.status.as_u16()) * 1000 + 1, |(_, number)| *number)
+    }
+
+    /// The refusal in the newer form.
+    ///
+    /// UNCONFIRMED (reference, 2.8): the members beside `errorCode`.
+    pub(super) fn newer(&self) -> Response {
+        let tracking_id = uuid::Uuid::new_v4().simple().to_string();
+        let message = json!({
+            "errorCode": self.number(),
+            "trackingId": tracking_id,
+            "message": self.message,
+            "timestampUtc": jiff::Timestamp::now().to_string(),
+        });
+        let body = json!({ "Message": message.to_string(), "ExceptionMessage": format!("Tracking ID:{tracking_id}") });
+        let header = (HeaderName::from_static("iothub-errorcode"), HeaderValue::from_static(self.name));
+        (self.status, [header], axum::Json(body)).into_response()
+    }
+}
+
 impl IntoResponse for RestError {
     fn into_response(self) -> Response {
         let tracking_id = uuid::Uuid::new_v4().simple();
@@ -167,6 +218,9 @@ impl IntoResponse for RestError {
             "ExceptionMessage": format!("Tracking ID:{tracking_id}-G:0-TimeStamp:{at}"),
         });
         let header = (HeaderName::from_static("iothub-errorcode"), HeaderValue::from_static(self.name));
-        (self.status, [header], axum::Json(body)).into_response()
+        let mut response = (self.status, [header], axum::Json(body)).into_response();
+        // Whoever wants the other form finds what it is made of.
+        response.extensions_mut().insert(self);
+        response
     }
 }

@@ -30,6 +30,7 @@ mod statistics;
 mod twin_json;
 mod twins;
 
+pub use error::ErrorForm;
 pub(crate) use router::router;
 pub(crate) use spelling::{Noted, Spelling};
 

@@ -11,7 +11,7 @@ use axum::routing::{delete, get, post};
 
 use percent_encoding::percent_decode_str;
 
-use super::error::RestError;
+use super::error::{ErrorForm, RestError};
 use super::{absent, bulk, commands, device_commands, device_events, devices, methods, query, statistics, twins};
 use crate::state::State as Hub;
 
@@ -46,6 +46,7 @@ pub(crate) fn router(state: Arc<Hub>) -> Router {
         .method_not_allowed_fallback(unknown)
         .layer(middleware::from_fn_with_state(state.clone(), faulty))
         .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(middleware::map_response_with_state(state.clone(), formed))
         .layer(middleware::map_response_with_state(state.clone(), dated))
         .with_state(state)
 }
@@ -68,6 +69,14 @@ async fn faulty(State(hub): State<Arc<Hub>>, request: Request, next: Next) -> Re
             tokio::time::sleep(delay).await;
             response
         }
+    }
+}
+
+/// Writes refusals in the form that is asked for.
+async fn formed(State(hub): State<Arc<Hub>>, response: Response) -> Response {
+    match response.extensions().get::<RestError>() {
+        Some(refusal) if hub.error_form == ErrorForm::Newer => refusal.newer(),
+        _ => response,
     }
 }
 

@@ -322,6 +322,22 @@ async fn statistics_count_devices() {
 }
 
 #[tokio::test]
+async fn the_newer_form_of_a_refusal_has_its_number_in_json() {
+    let kit = Kit::with(|options| options.error_form = crate::ErrorForm::Newer).await;
+    for (path, status, name, number) in [
+        ("/devices/absent", 404, "DeviceNotFound", 404_001),
+        ("/devices?top=0&api-version=2021-04-12", 400, "ArgumentInvalid", 400_004),
+        ("/devices?top=1", 400, "InvalidProtocolVersion", 400_002),
+    ] {
+        let (found, headers, body) = kit.rest("GET", path, &[], None).await;
+        assert_eq!((found.as_u16(), headers["iothub-errorcode"].to_str().unwrap()), (status, name));
+        let message: Value = serde_json::from_str(body["Message"].as_str().unwrap()).unwrap();
+        assert_eq!(message["errorCode"], number, "{body}");
+        assert!(headers.contains_key("date"));
+    }
+}
+
+#[tokio::test]
 async fn what_this_hub_does_not_have_is_not_found() {
     let kit = Kit::start().await;
     refused(&kit.rest("GET", "/nothing", &[], None).await, 404, "InvalidOperation");

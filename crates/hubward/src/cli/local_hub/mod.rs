@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
-use hubward_local_hub::{HubInfo, Metering, Options, Tier};
+use hubward_local_hub::{ErrorForm, HubInfo, Metering, Options, Tier};
 
 use super::{Failure, output};
 use crate::config::settings::LogFormat;
@@ -100,6 +100,9 @@ struct RunArgs {
     /// How a batch counts against the quota
     #[arg(long, value_name = "HOW", default_value = "per-message", requires = "tier", help_heading = "Limits")]
     metering: MeteringArg,
+    /// How refusals are written over HTTPS
+    #[arg(long, value_name = "FORM", default_value = "classic")]
+    error_form: ErrorFormArg,
     /// What is logged
     #[arg(long, value_name = "FILTER", default_value = "warn")]
     log: String,
@@ -111,6 +114,14 @@ enum MeteringArg {
     PerMessage,
     /// The batch as one message
     PerTransfer,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum ErrorFormArg {
+    /// `ErrorCode:NAME;…`, which all SDKs read
+    Classic,
+    /// JSON with a number
+    Newer,
 }
 
 const EXAMPLES: &str = "\
@@ -138,6 +149,10 @@ impl LocalHubArgs {
         options.amqp = run.amqp.or(options.amqp);
         options.admin = run.admin.or(options.admin);
         options.retention = run.retention;
+        options.error_form = match run.error_form {
+            ErrorFormArg::Classic => ErrorForm::Classic,
+            ErrorFormArg::Newer => ErrorForm::Newer,
+        };
         if let Some(tier) = run.tier {
             let most = tier.max_units();
             if run.units == 0 || run.units > most {

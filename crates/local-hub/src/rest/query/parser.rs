@@ -299,7 +299,7 @@ impl Parser {
             }
         }
         // The collection's own name may stand before what is in it.
-        if path.len() > 1 && (is(&path[0], "devices") || is(&path[0], "c")) {
+        if path.len() > 1 && is(&path[0], "devices") {
             path.remove(0);
         }
         Ok(path)
