@@ -50,6 +50,7 @@ impl Session {
         let channel = self.channel;
         let Some(link) = self.link(link).filter(|link| link.state == State::AttachReceived) else { return };
         link.state = State::Attached;
+        link.confirms_later = reply.confirms_later;
         let max_message_size = match link.role {
             // The hub tells it here too, though the limit that counts is the receiver's.
             Role::Sender => reply.max_message_size,

@@ -257,6 +257,9 @@ pub struct AttachReply {
     pub rcv_settle_mode: ReceiverSettleMode,
     /// The largest message we take on it; the connection's setting if none. On a link that sends: only told.
     pub max_message_size: Option<u64>,
+    /// On a link that sends: outcomes that the peer leaves unsettled are not confirmed at once, but by
+    /// [`confirm`](super::Connection::confirm), once what they say has been done.
+    pub confirms_later: bool,
     /// Extensions offered.
     pub offered_capabilities: Vec<Symbol>,
     /// Link properties.
@@ -273,6 +276,7 @@ impl AttachReply {
             snd_settle_mode: attach.snd_settle_mode,
             rcv_settle_mode: attach.rcv_settle_mode,
             max_message_size: None,
+            confirms_later: false,
             offered_capabilities: Vec::new(),
             properties: attach.properties.clone(),
         }

@@ -20,6 +20,10 @@ pub(super) struct Link {
     pub(super) max_message_size: u64,
     /// The name, as long as an attach has to carry it.
     pub(super) name: Text,
+    /// Sending: outcomes are confirmed when the user says so.
+    pub(super) confirms_later: bool,
+    /// Sending: deliveries whose outcome waits to be confirmed.
+    pub(super) unconfirmed: Vec<DeliveryId>,
     /// Receiving: the delivery whose last transfer is still to come.
     pub(super) partial: Option<Box<Partial>>,
 }
@@ -60,6 +64,8 @@ impl Link {
             credit: 0,
             max_message_size: 0,
             name,
+            confirms_later: false,
+            unconfirmed: Vec::new(),
             partial: None,
         }
     }

@@ -317,6 +317,16 @@ impl Connection {
         io.frame(session.channel.0, |out| disposition.encode(out));
     }
 
+    /// A sending link says what became of a delivery whose outcome the peer left unsettled, on a link that
+    /// [`confirms_later`](AttachReply::confirms_later). Nothing happens if the peer waits for no such word.
+    pub fn confirm(&mut self, link: LinkRef, id: DeliveryId, outcome: Outcome) {
+        let Some((session, io)) = self.session(link.channel) else { return };
+        let Some(found) = session.link(link) else { return };
+        let Some(place) = found.unconfirmed.iter().position(|waiting| *waiting == id) else { return };
+        found.unconfirmed.swap_remove(place);
+        session.confirm(io, id, id, outcome);
+    }
+
     /// No longer waits for the outcome of a delivery.
     pub fn abandon(&mut self, link: LinkRef, id: DeliveryId) {
         if let Some((session, _)) = self.session(link.channel) {

@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use bytes::{Bytes, BytesMut};
 
 use super::config::Settings;
-use super::event::{Channel, Event, LinkRef};
+use super::event::{Channel, DeliveryId, Event, LinkRef};
 use super::handles::Handles;
 use super::link::{Link, State};
 use super::unsettled::Unsettled;
@@ -217,26 +217,47 @@ impl Session {
             None | Some(DeliveryState::Received { .. }) if disposition.settled => Outcome::Released,
             None | Some(DeliveryState::Received { .. }) => return,
         };
-        let (links, channel) = (&self.links, self.channel);
+        let (links, channel) = (&mut self.links, self.channel);
+        let mut runs = Vec::new();
+        let mut some_later = false;
         self.unsettled.take(disposition.first, last, |handle, first, last| {
-            if let Some(Some(link)) = links.get(handle as usize) {
+            if let Some(Some(link)) = links.get_mut(handle as usize) {
+                if !disposition.settled {
+                    if link.confirms_later {
+                        some_later = true;
+                        link.unconfirmed.extend((0..=last.wrapping_sub(first)).map(|step| first.wrapping_add(step)));
+                    } else {
+                        runs.push((first, last));
+                    }
+                }
                 let link = LinkRef { channel, handle, generation: link.generation };
                 io.events.push_back(Event::Settled { link, first, last, outcome: outcome.clone() });
             }
         });
         self.tell_window(io);
-        if !disposition.settled {
-            // Settle mode "second": the receiver waits for us to settle.
-            let answer = Disposition {
-                role: Role::Sender,
-                first: disposition.first,
-                last: disposition.last,
-                settled: true,
-                state: Some(DeliveryState::Outcome(outcome)),
-                batchable: false,
-            };
-            io.frame(self.channel.0, |out| answer.encode(out));
+        if disposition.settled {
+            return;
         }
+        // Settle mode "second": the receiver waits for us to settle, also what we knew nothing of any more.
+        if !some_later {
+            runs = vec![(disposition.first, last)];
+        }
+        for (first, last) in runs {
+            self.confirm(io, first, last, outcome.clone());
+        }
+    }
+
+    /// Settles deliveries of ours whose outcome the peer has told and left unsettled.
+    pub(super) fn confirm(&self, io: &mut Io, first: DeliveryId, last: DeliveryId, outcome: Outcome) {
+        let answer = Disposition {
+            role: Role::Sender,
+            first,
+            last: (last != first).then_some(last),
+            settled: true,
+            state: Some(DeliveryState::Outcome(outcome)),
+            batchable: false,
+        };
+        io.frame(self.channel.0, |out| answer.encode(out));
     }
 
     pub(super) fn link_at(&mut self, handle: u32) -> Option<&mut Link> {

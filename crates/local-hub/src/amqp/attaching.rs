@@ -146,6 +146,8 @@ impl Served {
             (Place::Messages, _) => Some(MAX_COMMAND),
             (Place::Twin | Place::Methods, _) => None,
         };
+        // What a device says of a message is confirmed when it is written down.
+        reply.confirms_later = place == Place::Messages;
         self.connection.accept_attach(link, reply);
         let settled = attach.snd_settle_mode == SenderSettleMode::Settled;
         let model_id = self.model_id(&identity, &attach);

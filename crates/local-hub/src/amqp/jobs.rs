@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 
 use hubward_amqp::connection::{DeliveryId, LinkRef};
 use hubward_amqp::message::Message;
-use hubward_amqp::performative::{Attach, Error};
+use hubward_amqp::performative::{Attach, Error, Outcome};
 use tokio::task::{JoinError, JoinSet};
 
 use super::node::Place;
@@ -33,6 +33,8 @@ pub(super) enum Done {
     Late { link: LinkRef, delivery: DeliveryId },
     /// A message to a device was queued, or not.
     Queued { link: LinkRef, delivery: Option<DeliveryId>, outcome: Result<(), Error> },
+    /// A message to a device was settled, or not; by the outcome of this delivery, if by any.
+    Settled { device: Arc<str>, of: Option<(LinkRef, DeliveryId, Outcome)>, result: Result<(), Failed> },
     /// Something was written down that nobody waits for: of this device, or of feedback.
     Noted { what: Arc<str>, outcome: Result<(), Failed> },
     /// A twin operation is answered.
@@ -91,6 +93,7 @@ impl Served {
             Done::Admitted { link, intake, outcome } => self.on_admitted(link, *intake, outcome),
             Done::Late { link, delivery } => self.accept(link, delivery),
             Done::Queued { link, delivery, outcome } => self.on_queued(link, delivery, outcome),
+            Done::Settled { device, of, result } => self.on_settled(&device, of, result),
             Done::Noted { what, outcome } => {
                 if let Err(why) = outcome {
                     tracing::info!(%what, %why, "amqp: what the peer said changes nothing");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hubward_amqp::connection::{Connection, Delivery, DeliveryId, LinkRef, SendRefused};
 use hubward_amqp::message::{FORMAT_AMQP, Message};
-use hubward_amqp::performative::Outcome;
+use hubward_amqp::performative::{Error, Outcome, condition};
 use hubward_amqp::types::{Symbol, Value};
 use uuid::Uuid;
 
@@ -13,7 +13,7 @@ use super::jobs::Done;
 use super::link::Link;
 use super::reading::HIGH_WATER;
 use super::served::Served;
-use crate::devices::{Holder, Received, Settle};
+use crate::devices::{Failed, Holder, Received, Settle};
 
 /// Messages fetched at once at most: as many as can wait for a device.
 const MOST: u32 = 50;
@@ -63,10 +63,10 @@ impl Mailbox {
         over
     }
 
-    /// The lock tokens of deliveries that have an outcome now.
-    fn settled(&mut self, first: DeliveryId, last: DeliveryId) -> Vec<Uuid> {
+    /// Deliveries that have an outcome now, and their lock tokens.
+    fn settled(&mut self, first: DeliveryId, last: DeliveryId) -> Vec<(DeliveryId, Uuid)> {
         let span = last.wrapping_sub(first);
-        self.sent.extract_if(|id, _| id.wrapping_sub(first) <= span).map(|(_, token)| token).collect()
+        self.sent.extract_if(|id, _| id.wrapping_sub(first) <= span).collect()
     }
 }
 
@@ -119,7 +119,7 @@ impl Served {
             self.connection.drained(link);
         }
         for (token, how) in over {
-            self.settle_message(&device, token, how);
+            self.settle_message(&device, token, how, None);
         }
     }
 
@@ -128,19 +128,50 @@ impl Served {
         let Some((device, mailbox)) = self.links.get_mut(&link).and_then(Link::mailbox) else { return };
         let device = device.clone();
         let how = settle_of(outcome);
-        for token in mailbox.settled(first, last) {
-            self.settle_message(&device, token, how);
+        for (delivery, token) in mailbox.settled(first, last) {
+            self.settle_message(&device, token, how, Some((link, delivery, outcome.clone())));
         }
         self.state.presence.touched(&device);
     }
 
-    fn settle_message(&mut self, device: &Arc<str>, token: Uuid, how: Settle) {
+    /// Settles a message; `of` is the delivery whose outcome asks for it.
+    fn settle_message(
+        &mut self,
+        device: &Arc<str>,
+        token: Uuid,
+        how: Settle,
+        of: Option<(LinkRef, DeliveryId, Outcome)>,
+    ) {
         let Some(identity) = self.state.identities.get(device) else { return };
-        let (state, what) = (self.state.clone(), device.clone());
+        let (state, device) = (self.state.clone(), device.clone());
         self.jobs.start(async move {
-            let outcome = state.devices.settle(&identity, token, how).await;
-            Done::Noted { what, outcome }
+            let result = state.devices.settle(&identity, token, how).await;
+            Done::Settled { device, of, result }
         });
+    }
+
+    /// A message was settled, or was not to be settled any more. Peers that wait for our word get it.
+    pub(super) fn on_settled(
+        &mut self,
+        device: &str,
+        of: Option<(LinkRef, DeliveryId, Outcome)>,
+        result: Result<(), Failed>,
+    ) {
+        if let Err(why) = &result {
+            tracing::info!(device, %why, "amqp: a message could not be settled");
+        }
+        let Some((link, delivery, outcome)) = of else { return };
+        let outcome = match result {
+            Ok(()) => outcome,
+            Err(why) => {
+                let condition = match why {
+                    Failed::LockLost => Symbol::from_static("com.microsoft:message-lock-lost"),
+                    _ => condition::INTERNAL_ERROR,
+                };
+                Outcome::Rejected(Some(Box::new(Error::new(condition, why.to_string()))))
+            }
+        };
+        self.connection.confirm(link, delivery, outcome);
     }
 }
 

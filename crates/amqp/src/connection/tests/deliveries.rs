@@ -235,6 +235,40 @@ fn a_receiver_that_waits_for_our_settlement_gets_it() {
 }
 
 #[test]
+fn a_link_that_confirms_later_settles_once_and_only_when_told_to() {
+    let (mut pair, channel) = Pair::open();
+    let ours = pair.client.attach(channel, AttachRequest::receiver("a", Source::at("node"))).expect("open");
+    pair.run();
+    let (theirs, attach) = pair.requested();
+    pair.server.accept_attach(theirs, AttachReply { confirms_later: true, ..AttachReply::echo(&attach) });
+    pair.run();
+    pair.client.grant_credit(ours, 10);
+    pair.run();
+    let ids: Vec<_> = (0..3).map(|_| pair.server.send(theirs, message(b"x")).expect("credit")).collect();
+    pair.run();
+    pair.take_server_events();
+    let mut told = |pair: &mut Pair, first, last, settled| {
+        let state = Some(DeliveryState::Outcome(Outcome::Accepted));
+        let disposition =
+            Disposition { role: Role::Receiver, first, last: Some(last), settled, state, batchable: false };
+        pair.client.io.frame(0, |out| disposition.encode(out));
+        pair.to_server.unsplit(pair.client.output().split());
+        pair.server.receive(&mut pair.to_server).expect("a disposition");
+        assert!(matches!(pair.server.next_event(), Some(Event::Settled { .. })));
+        assert!(pair.server.output().is_empty(), "nothing is confirmed yet");
+    };
+    told(&mut pair, ids[0], ids[1], false);
+    told(&mut pair, ids[2], ids[2], true);
+    let mut confirmed = |pair: &mut Pair, id| {
+        pair.server.confirm(theirs, id, Outcome::Rejected(None));
+        !pair.server.output().split().is_empty()
+    };
+    assert!(confirmed(&mut pair, ids[1]) && confirmed(&mut pair, ids[0]));
+    assert!(!confirmed(&mut pair, ids[0]), "once");
+    assert!(!confirmed(&mut pair, ids[2]), "the peer has settled that one itself");
+}
+
+#[test]
 fn a_settlement_without_outcome_counts_as_released() {
     let (mut pair, channel) = Pair::open();
     let (ours, _) = pair.sender(channel, "a", 10);
