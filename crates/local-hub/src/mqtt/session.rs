@@ -227,6 +227,8 @@ impl Session {
                 self.send(&Packet::SubAck(Box::new(suback)))?;
                 for filter in filters {
                     self.listen(filter);
+                    // What came since the queue was looked at was told to nobody.
+                    self.outgoing.more |= filter == Filter::Messages;
                 }
                 Ok(())
             }
