@@ -5,7 +5,7 @@ SCENARIO ?= first
 SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help run build console screenshots test test-azure lint fmt bench soak fuzz openapi golden doc
+.PHONY: help run build console screenshots test test-azure lint fmt bench soak fuzz openapi golden doc sdks-table
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -58,6 +58,9 @@ fuzz: ## mutate the kept corpus against every decoder for SECONDS each
 
 openapi: ## write the API's description, crates/api/openapi.json, as the routes say it
 	OPENAPI=write cargo test --locked -p hubward-api --test http openapi
+
+sdks-table: ## write docs/sdks.md from a run of Microsoft's SDKs (make test compares it)
+	@SDKS_ARGS=--write-table scripts/test sdks
 
 golden: ## write the golden files of a new journal format (FORMAT=2); those of older formats never change
 	@test -n "$(FORMAT)" || { echo "say which format: make golden FORMAT=2" >&2; exit 1; }
