@@ -63,7 +63,7 @@ fn signal(number: usize) -> Publish {
         1 => user_properties.push(("with blank & sign=".to_owned(), "x".to_owned())),
         _ => {}
     }
-    let content_type = (number % 3 == 0).then(|| "text/plain; charset=utf-8".to_owned());
+    let content_type = number.is_multiple_of(3).then(|| "text/plain; charset=utf-8".to_owned());
     let properties = PublishProperties { content_type, user_properties, ..PublishProperties::default() };
     let mut publish = Publish::new("", Bytes::from(body)).with_qos(Qos::AtLeastOnce);
     publish.properties = Some(Box::new(properties));

@@ -1,3 +1,5 @@
+#![allow(clippy::result_large_err, reason = "a refused handshake is the WebSocket library's own type")]
+
 use std::sync::Arc;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
