@@ -247,7 +247,7 @@ fn a_link_that_confirms_later_settles_once_and_only_when_told_to() {
     let ids: Vec<_> = (0..3).map(|_| pair.server.send(theirs, message(b"x")).expect("credit")).collect();
     pair.run();
     pair.take_server_events();
-    let mut told = |pair: &mut Pair, first, last, settled| {
+    let told = |pair: &mut Pair, first, last, settled| {
         let state = Some(DeliveryState::Outcome(Outcome::Accepted));
         let disposition =
             Disposition { role: Role::Receiver, first, last: Some(last), settled, state, batchable: false };
@@ -259,7 +259,7 @@ fn a_link_that_confirms_later_settles_once_and_only_when_told_to() {
     };
     told(&mut pair, ids[0], ids[1], false);
     told(&mut pair, ids[2], ids[2], true);
-    let mut confirmed = |pair: &mut Pair, id| {
+    let confirmed = |pair: &mut Pair, id| {
         pair.server.confirm(theirs, id, Outcome::Rejected(None));
         !pair.server.output().split().is_empty()
     };
