@@ -113,6 +113,10 @@ async fn usage_counts_both_readings_of_the_meter() {
         options.limits = crate::LimitOptions { tier: Some(crate::Tier::S1), ..crate::LimitOptions::default() };
     })
     .await;
+    // Away from midnight, so that a day does not end in the middle.
+    let day = 24 * 60 * 60 * 1000;
+    let to_noon = (day + day / 2 - kit.hub.clock().now().as_millis().rem_euclid(day)).rem_euclid(day);
+    kit.hub.clock().advance(std::time::Duration::from_millis(to_noon.unsigned_abs()));
     let token = kit.devices(&["d1"]).await.remove(0);
     let batch = json!([{"body": "AA=="}, {"body": "AA=="}]).to_string();
     let headers = [("content-type", "application/vnd.microsoft.iothub.json")];

@@ -336,7 +336,9 @@ mod tests {
 
     #[tokio::test]
     async fn without_a_tier_all_is_admitted_and_counted() {
-        let limits = Limits::new(LimitOptions::default(), Clock::system());
+        let clock = Clock::system();
+        at_noon(&clock);
+        let limits = Limits::new(LimitOptions::default(), clock);
         for _ in 0..10_000 {
             limits.admit(Kind::Send(&[10, 5000])).await.unwrap();
         }
