@@ -61,7 +61,8 @@ impl IfMatch {
         match self {
             Self::Any => Ok(None),
             Self::Tags(tags) => {
-                let version = tags.iter().find_map(|tag| tag.trim_matches('"').parse().ok());
+                let quoted = |tag: &String| tag.strip_prefix('"')?.strip_suffix('"')?.parse().ok();
+                let version = tags.iter().find_map(quoted);
                 version.map(Some).ok_or_else(|| stale(what))
             }
         }
@@ -125,6 +126,7 @@ mod tests {
             ("\"6\"", false, Ok(Some(6))),
             ("W/\"7\"", false, Err("stale".to_owned())),
             ("\"x\"", false, Err("stale".to_owned())),
+            ("7", false, Err("stale".to_owned())),
         ] {
             let read = read(Some(value)).await.unwrap();
             assert_eq!(read.check(&present, "user").is_ok(), fits, "{value}");

@@ -20,7 +20,7 @@ pub(crate) fn routes() -> OpenApiRouter<Services> {
 
 /// The server's version and addresses.
 #[utoipa::path(get, path = "/about", tag = "server", responses((status = 200, body = About)),
-    security(("token" = ["read"]), ("session" = ["read"])))]
+    security(("token" = ["read"]), ("session" = ["viewer"])))]
 pub(crate) async fn about(State(services): State<Services>, _: Read) -> Json<About> {
     let about = (*services.about).clone();
     Json(About {
@@ -59,7 +59,7 @@ pub(crate) async fn rotate_keys(
 
 /// The journal: its size, its limits, what it did.
 #[utoipa::path(get, path = "/journal/info", tag = "server", responses((status = 200, body = JournalInfo)),
-    security(("token" = ["read"]), ("session" = ["read"])))]
+    security(("token" = ["read"]), ("session" = ["viewer"])))]
 pub(crate) async fn journal_info(State(services): State<Services>, _: Read) -> Json<JournalInfo> {
     let info = services.journal.info();
     Json(JournalInfo {
@@ -79,7 +79,7 @@ pub(crate) async fn journal_info(State(services): State<Services>, _: Read) -> J
 
 /// Read all of the journal, and tell what is damaged or missing. It reads every byte.
 #[utoipa::path(post, path = "/journal/verify", tag = "server", responses((status = 200, body = JournalVerified)),
-    security(("token" = ["operate"]), ("session" = ["operate"])))]
+    security(("token" = ["operate"]), ("session" = ["operator"])))]
 pub(crate) async fn journal_verify(
     State(services): State<Services>,
     _: Operate,

@@ -108,7 +108,7 @@ async fn start(services: &Services, visitor: &Visitor, user: &User, status: Stat
 
 /// Who asks, and what they may.
 #[utoipa::path(get, path = "/session", tag = "session", responses((status = 200, body = SessionShow)),
-    security(("token" = ["read"]), ("session" = ["read"])))]
+    security(("token" = ["read"]), ("session" = ["viewer"])))]
 pub(crate) async fn show(State(services): State<Services>, Read(caller): Read, visitor: Visitor) -> Json<SessionShow> {
     Json(match &caller.via {
         Via::Session(session) => of_session(&services, session, visitor.csrf),
@@ -141,7 +141,7 @@ fn of_session(services: &Services, session: &Session, csrf: Option<String>) -> S
 /// Log out.
 #[utoipa::path(delete, path = "/session", tag = "session",
     responses((status = 204, description = "The session has ended", headers(("set-cookie" = String)))),
-    security(("session" = ["read"])))]
+    security(("session" = ["viewer"])))]
 pub(crate) async fn log_out(
     State(services): State<Services>,
     LoggedIn { caller, session }: LoggedIn,
@@ -157,7 +157,7 @@ pub(crate) async fn log_out(
 /// Change one's own password. The user's other sessions end.
 #[utoipa::path(put, path = "/session/password", tag = "session", request_body = OwnPassword,
     responses((status = 204, description = "The password is changed")),
-    security(("session" = ["read"])))]
+    security(("session" = ["viewer"])))]
 pub(crate) async fn own_password(
     State(services): State<Services>,
     LoggedIn { caller, session }: LoggedIn,
@@ -192,7 +192,7 @@ pub(crate) struct SessionFilter {
 
 /// List sessions: one's own; an administrator sees all.
 #[utoipa::path(get, path = "/sessions", tag = "session", params(Paging, SessionFilter),
-    responses((status = 200, body = Page<SessionRow>)), security(("token" = ["read"]), ("session" = ["read"])))]
+    responses((status = 200, body = Page<SessionRow>)), security(("token" = ["read"]), ("session" = ["viewer"])))]
 pub(crate) async fn list(
     State(services): State<Services>,
     Read(caller): Read,
@@ -229,7 +229,7 @@ fn may_see(caller: &Caller, session: &Session) -> bool {
 /// End a session: one's own, or as an administrator anybody's.
 #[utoipa::path(delete, path = "/sessions/{session}", tag = "session", params(("session" = String, Path, description = "Its id")),
     responses((status = 204, description = "The session has ended")),
-    security(("token" = ["read"]), ("session" = ["read"])))]
+    security(("token" = ["read"]), ("session" = ["viewer"])))]
 pub(crate) async fn end(
     State(services): State<Services>,
     Read(caller): Read,

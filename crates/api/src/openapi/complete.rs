@@ -2,7 +2,7 @@
 
 use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem};
 use utoipa::openapi::response::{Response, ResponseBuilder};
-use utoipa::openapi::schema::{Components, ObjectBuilder, SchemaType, Type};
+use utoipa::openapi::schema::{Components, Object, ObjectBuilder, SchemaType, Type};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{ContentBuilder, InfoBuilder, LicenseBuilder, OpenApi, Ref, RefOr, Required, Schema};
@@ -121,14 +121,22 @@ fn complete_operation(path: &str, method: &str, operation: &mut Operation) {
     // Where passwords are tried.
     add(has_body && !secured, &["401", "429"]);
     add(path.ends_with("/session/password"), &["429"]);
+    let text_schema = || ObjectBuilder::new().schema_type(Type::String).min_length(Some(1));
+    let short = text_schema().max_length(Some(255)).pattern(Some("^[ -~]*$"));
     if method == "patch" {
         let text = "The ETag of what is edited, or * for whatever it is now";
-        operation.parameters.get_or_insert_default().push(header_parameter("If-Match", text, true).into());
+        operation
+            .parameters
+            .get_or_insert_default()
+            .push(header_parameter("If-Match", text, true, text_schema().build()).into());
     }
     let creates = operation.responses.responses.contains_key("201") && secured;
     if method == "post" && creates {
         let text = "Makes the request safe to repeat for a day: the same key and request get the same answer";
-        operation.parameters.get_or_insert_default().push(header_parameter("Idempotency-Key", text, false).into());
+        operation
+            .parameters
+            .get_or_insert_default()
+            .push(header_parameter("Idempotency-Key", text, false, short.build()).into());
     }
     for response in operation.responses.responses.values_mut() {
         if let RefOr::T(response) = response
@@ -146,21 +154,13 @@ fn operation_id(path: &str, method: &str) -> String {
     std::iter::once(method).chain(words).collect::<Vec<_>>().join("_")
 }
 
-/// A header of 1 to 255 printable ASCII characters.
-fn header_parameter(name: &str, text: &str, required: bool) -> Parameter {
+fn header_parameter(name: &str, text: &str, required: bool, schema: Object) -> Parameter {
     ParameterBuilder::new()
         .name(name)
         .parameter_in(ParameterIn::Header)
         .required(if required { Required::True } else { Required::False })
         .description(Some(text))
-        .schema(Some(
-            ObjectBuilder::new()
-                .schema_type(Type::String)
-                .min_length(Some(1))
-                .max_length(Some(255))
-                .pattern(Some("^[!-~][ -~]*$"))
-                .build(),
-        ))
+        .schema(Some(schema))
         .build()
 }
 

@@ -78,8 +78,8 @@ async fn devices_are_renamed_rotated_listed_in_pages_and_removed() {
         add_device(&rig, name).await;
     }
     let page = rig.get("/api/v1/devices?limit=2").await.json();
-    assert_eq!((page["items"][1]["name"].as_str(), page["next"].as_str()), (Some("b"), Some("b")));
-    let page = rig.get("/api/v1/devices?limit=2&cursor=b").await.json();
+    assert_eq!(page["items"][1]["name"], "b");
+    let page = rig.get(&format!("/api/v1/devices?limit=2&cursor={}", page["next"].as_str().unwrap())).await.json();
     assert_eq!((page["items"][0]["name"].as_str(), page["next"].as_str()), (Some("cellar"), None));
     assert_eq!(rig.get("/api/v1/devices?q=CELL").await.json()["items"].as_array().unwrap().len(), 1);
 

@@ -162,7 +162,12 @@ impl Rig {
 
     /// As the admin, from this machine.
     pub(crate) async fn ask(&self, method: Method, path: &str, body: Option<Value>) -> Answer {
-        self.send(request(method, path, Some(&self.admin), body)).await
+        let edits = method == Method::PATCH;
+        let mut request = request(method, path, Some(&self.admin), body);
+        if edits {
+            request.headers_mut().insert("if-match", "*".parse().unwrap());
+        }
+        self.send(request).await
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {

@@ -45,3 +45,22 @@ fn every_operation_has_its_own_name_a_summary_a_group_and_says_who_may_ask() {
         }
     }
 }
+
+/// A route that is registered any other way than with its description would stand in no test of rights.
+#[test]
+fn no_route_is_registered_without_its_description() {
+    let mut folders = vec![std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            for forbidden in [".route(", ".route_service(", ".nest_service("] {
+                assert!(!text.contains(forbidden), "{} uses {forbidden}: use routes!(handler)", path.display());
+            }
+        }
+    }
+}

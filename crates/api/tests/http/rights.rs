@@ -12,6 +12,8 @@ use crate::openapi::operations;
 
 /// Who may ask, from the smallest scope to the largest.
 const SCOPES: &[&str] = &["metrics", "read", "operate", "admin"];
+/// The roles that have them.
+const ROLES: &[&str] = &["", "viewer", "operator", "admin"];
 /// What a refusal for want of rights says.
 const REFUSALS: &[&str] = &["unauthorized", "session_expired", "forbidden", "csrf", "no_session"];
 /// Open to whoever reaches the server: what is needed before anybody is known, and what tells nothing.
@@ -25,11 +27,12 @@ const OPEN: &[(&str, &str)] = &[
     ("GET", "/metrics"),
 ];
 
-/// The smallest scope that may ask in this way, as the document says.
+/// The smallest scope or role that may ask in this way, as the document says.
 fn wanted(operation: &Value, way: &str) -> Option<usize> {
     let rules = operation["security"].as_array().unwrap();
-    let scope = rules.iter().find_map(|rule| rule[way][0].as_str())?;
-    Some(SCOPES.iter().position(|known| *known == scope).unwrap_or_else(|| panic!("{scope} is no scope")))
+    let word = rules.iter().find_map(|rule| rule[way][0].as_str())?;
+    let known = if way == "session" { ROLES } else { SCOPES };
+    Some(known.iter().position(|known| *known == word).unwrap_or_else(|| panic!("{word} is nothing of a {way}")))
 }
 
 /// The path with something in each of its places.
