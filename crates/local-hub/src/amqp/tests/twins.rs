@@ -102,12 +102,11 @@ async fn changes_of_desired_properties_come_while_the_device_wants_them() {
     kit.devices(&["d1", "d2"]).await;
     let mut peer = device(&kit, "d1").await;
     let pair = peer.pair("/devices/d1/twin", "twin:1").await;
-    patch_desired(&kit, "d1", json!({"before": true})).await;
     assert_eq!(ask(&mut peer, pair, "PUT", Some(DESIRED), " ").await.0, 200);
     patch_desired(&kit, "d2", json!({"of": "another"})).await;
     patch_desired(&kit, "d1", json!({"a": 1})).await;
     patch_desired(&kit, "d1", json!({"a": null, "b": 2})).await;
-    for expected in [json!({"a": 1, "$version": 3}), json!({"a": null, "b": 2, "$version": 4})] {
+    for expected in [json!({"a": 1, "$version": 2}), json!({"a": null, "b": 2, "$version": 3})] {
         let update = peer.delivery(pair.1).await;
         assert_eq!(update.properties.correlation_id, None, "by that clients tell a change from an answer");
         assert_eq!(json_of(&update), expected);
@@ -115,7 +114,7 @@ async fn changes_of_desired_properties_come_while_the_device_wants_them() {
     assert_eq!(ask(&mut peer, pair, "DELETE", Some(DESIRED), " ").await.0, 200);
     patch_desired(&kit, "d1", json!({"after": true})).await;
     let (.., twin) = ask(&mut peer, pair, "GET", None, " ").await;
-    assert_eq!(twin["desired"]["$version"], 5, "and no change came before this answer");
+    assert_eq!(twin["desired"]["$version"], 4, "and no change came before this answer");
 }
 
 #[tokio::test]
