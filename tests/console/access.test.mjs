@@ -36,7 +36,7 @@ describe('who may do what', () => {
     const { page } = person
     await page.getByRole('navigation', { name: 'Main' }).getByRole('link', { name: 'Devices' }).click()
     await page.getByRole('link', { name: 'greenhouse-1' }).click()
-    await page.getByRole('link', { name: 'Settings', exact: true }).last().click()
+    await page.getByRole('navigation', { name: 'Parts of this device' }).getByRole('link', { name: 'Settings' }).click()
     const remove = page.getByRole('button', { name: 'Remove device' })
     await remove.waitFor()
     assert.equal(await remove.getAttribute('aria-disabled'), 'true')

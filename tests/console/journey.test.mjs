@@ -115,7 +115,8 @@ describe('a person who has never seen Hubward', () => {
     await ada.press('Create 1 device')
     await page.getByRole('heading', { name: 'PyComTemp', level: 1 }).waitFor()
     await page.getByText('Delivering').first().waitFor()
-    for (const [name, text] of [['Service', 'Microsoft Azure'], ['Azure IoT Hub', server.hub.name], ['Messages topic', 'Temp'], ['Devices count', '1']]) {
+    const { hub, host_name } = await server.api('GET', '/integrations/PyComTemp')
+    for (const [name, text] of [['Service', 'Microsoft Azure'], ['Azure IoT Hub', hub], ['Hostname', host_name], ['Messages topic', 'Temp'], ['Devices count', '1']]) {
       await page.locator('dt', { hasText: new RegExp(`^${name}$`) }).locator('xpath=following-sibling::dd[1]').getByText(text, { exact: true }).waitFor()
     }
     await ada.checkAll('summary')

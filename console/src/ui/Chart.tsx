@@ -2,7 +2,7 @@ import { useComputedColorScheme } from '@mantine/core'
 import { useEffect, useMemo, useRef, useState } from 'react'
 import uPlot from 'uplot'
 import 'uplot/dist/uPlot.min.css'
-import { dayMonth, minutes, seconds, value as shownValue } from '../lib/format'
+import { dayMonth, exact, minutes, seconds, value as shownValue } from '../lib/format'
 
 export interface Line { name: string; unit?: string | null }
 interface Props {
@@ -88,7 +88,7 @@ export default function Chart({ label, lines, data, kind = 'line', height = 200 
 
 function timeWords(splits: number[]): string[] {
   const step = (splits[1] ?? 0) - (splits[0] ?? 0)
-  return splits.map((at) => (step >= 86_400_000 ? dayMonth(at) : step < 60_000 ? seconds(at) : minutes(at)))
+  return splits.map((at) => (step >= 86_400_000 ? dayMonth(at) : step < 1000 ? exact(new Date(at).toISOString()) : step < 60_000 ? seconds(at) : minutes(at)))
 }
 
 /** What somebody who does not see the chart needs: what it shows, from when to when, how low and how high. */

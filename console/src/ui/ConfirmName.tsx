@@ -11,7 +11,7 @@ export function ConfirmName({ name, action, keep, busy, onCancel, onConfirm }: P
   const why = ready ? undefined : `Type ${name} first`
   return (
     <form className="stack" onSubmit={(e) => { e.preventDefault(); if (ready && !busy) onConfirm() }}>
-      <TextInput label={`Type ${name} to confirm`} value={typed} onChange={(e) => setTyped(e.currentTarget.value)} data-autofocus autoComplete="off" spellCheck={false} />
+      <TextInput label={`Type ${name} to confirm`} value={typed} onChange={(e) => setTyped(e.currentTarget.value)} data-autofocus autoFocus autoComplete="off" spellCheck={false} />
       <DialogFoot>
         <Button variant="default" onClick={onCancel}>{keep}</Button>
         <Button type="submit" className={ready ? 'danger-solid' : undefined} variant={ready ? 'filled' : 'default'} aria-disabled={!ready || undefined} title={why} aria-description={why} loading={busy}>{action}</Button>

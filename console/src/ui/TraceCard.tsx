@@ -50,7 +50,7 @@ function StationLine({ station, start, qos }: { station: Station; start: string;
   const [tone, word] = words[station.station] ?? ['grey', station.station]
   const first = station.station === 'received'
   const when = station.at === null ? undefined : first ? exact(station.at) : `+ ${duration(new Date(station.at).getTime() - new Date(start).getTime())}`
-  const facts = [when, first ? `MQTT QoS ${qos}` : undefined, station.detail ? sentence(station.detail) : undefined].filter(Boolean)
+  const facts = [when, first ? `MQTT QoS ${qos}` : undefined, station.detail && !['received', 'durable'].includes(station.station) ? sentence(station.detail) : undefined].filter(Boolean)
   return (
     <li className={tone || undefined}>
       <strong>{word}{station.integration && `: ${station.integration}`}</strong>

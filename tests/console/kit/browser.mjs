@@ -75,6 +75,8 @@ export class Person {
   /** Nothing wrong with the page as it is: colours as they are now. */
   async check(where) {
     const { page } = this
+    // What a change of size or colours sets off is drawn a frame later.
+    await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))))
     await page.evaluate(() => Promise.all(document.getAnimations().filter((one) => one.effect?.getTiming().iterations !== Infinity).map((one) => one.finished.catch(() => undefined))))
     const found = await page.evaluate(async () => {
       const { violations } = await window.axe.run(document, { resultTypes: ['violations'] })
@@ -92,6 +94,7 @@ export class Person {
       await this.page.setViewportSize({ width, height: width < 500 ? 844 : 900 })
       for (const colorScheme of ['light', 'dark']) {
         await this.page.emulateMedia({ colorScheme })
+        await this.page.locator(`html[data-mantine-color-scheme='${colorScheme}']`).waitFor()
         await this.check(`${where}, ${colorScheme}, ${width} px`)
       }
     }
