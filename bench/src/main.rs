@@ -1,6 +1,7 @@
 //! `make bench`: one scenario, ours and the peer in interleaved rounds, and the table for docs/benchmarks.md.
 
 mod attach;
+mod console;
 mod first;
 mod memory;
 
@@ -31,6 +32,8 @@ enum Scenario {
     Attach,
     /// What an idle device costs.
     Memory,
+    /// How long the reads behind the console's pages take, with 10,000 devices and a million signals.
+    Console,
 }
 
 #[tokio::main]
@@ -47,5 +50,6 @@ async fn main() -> Result<()> {
         Scenario::First => first::run(&args, folder.path()).await,
         Scenario::Attach => attach::run(&args, folder.path()).await,
         Scenario::Memory => memory::run(&args, folder.path()).await,
+        Scenario::Console => console::run(&args, folder.path()).await,
     }
 }

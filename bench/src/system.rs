@@ -162,6 +162,13 @@ impl Api {
         Ok(serde_json::from_str(&answer.text().await?)?)
     }
 
+    /// The JSON of a read that must succeed.
+    pub async fn get(&self, path: &str) -> Result<Value> {
+        let url = format!("{}{path}", self.url);
+        let answer = self.client.get(url).bearer_auth(&self.token).send().await?.error_for_status()?;
+        Ok(serde_json::from_str(&answer.text().await?)?)
+    }
+
     /// What the journal did so far.
     pub async fn journal(&self) -> Result<Value> {
         let url = format!("{}/api/v1/journal/info", self.url);

@@ -6,5 +6,6 @@ mod access;
 mod handlers;
 mod kit;
 mod openapi;
+mod pages;
 mod rights;
 mod session;
