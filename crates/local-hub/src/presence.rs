@@ -88,6 +88,8 @@ pub(crate) struct Presence {
 struct Devices {
     seats: HashMap<Arc<str>, Seat>,
     seen: HashMap<Arc<str>, Seen>,
+    /// Connected although their identity is gone: nothing is kept of them once they are not.
+    forgotten: HashSet<Arc<str>>,
     /// Connected or disconnected since this was last written down.
     unwritten: HashSet<Arc<str>>,
 }
@@ -124,6 +126,7 @@ impl Presence {
         }
         let seat = Seat { connection, notices: notices.clone(), interests: Vec::new() };
         let before = devices.seats.insert(device.clone(), seat);
+        devices.forgotten.remove(device);
         devices.changed(device, self.clock.now());
         drop(devices);
         if let Some(before) = &before {
@@ -167,7 +170,11 @@ impl Presence {
         if devices.seats.get(device).is_some_and(|seat| seat.connection == connection)
             && let Some((device, _)) = devices.seats.remove_entry(device)
         {
-            devices.changed(&device, self.clock.now());
+            if devices.forgotten.remove(&device) {
+                devices.seen.remove(&device);
+            } else {
+                devices.changed(&device, self.clock.now());
+            }
         }
     }
 
@@ -177,7 +184,6 @@ impl Presence {
     }
 
     /// Whoever serves `device` ends that. False if nobody does.
-    #[allow(dead_code, reason = "for those who govern the hub")]
     pub(crate) fn disconnect(&self, device: &str, why: &'static str) -> bool {
         self.tell(device, |device| Notice::Dropped(device, why))
     }
@@ -211,6 +217,8 @@ impl Presence {
         let mut devices = self.devices();
         devices.seen.remove(device);
         devices.unwritten.remove(device);
+        let connected = devices.seats.get_key_value(device).map(|(device, _)| device.clone());
+        devices.forgotten.extend(connected);
     }
 
     /// Devices that have connected or disconnected since this was last asked.
@@ -312,5 +320,9 @@ mod tests {
         assert!(!gone.connected && gone.state_changed_at > connected.state_changed_at);
         presence.forget("a");
         assert_eq!(presence.seen("a"), Seen::default());
+        presence.claim(&device, connection, &mpsc::unbounded_channel().0);
+        presence.forget("a");
+        presence.release("a", connection);
+        assert_eq!(presence.all_seen(), [], "nothing is kept of a device whose identity went while it was connected");
     }
 }

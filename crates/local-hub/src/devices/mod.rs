@@ -20,10 +20,12 @@ mod twin_rules;
 
 pub(crate) use feedback::Feedback;
 pub(crate) use ledger::LedgerError;
-pub(crate) use methods::{MAX_METHOD_PAYLOAD, MethodAnswer, MethodFailed, MethodRequest};
-pub(crate) use queue::{Holder, MAX_MESSAGE, Received, Settle};
+#[cfg(test)]
+pub(crate) use methods::MethodAnswer;
+pub(crate) use methods::{MAX_METHOD_PAYLOAD, MethodFailed, MethodRequest};
+pub(crate) use queue::{Holder, Received, Settle};
 pub(crate) use store::{Devices, DevicesOptions, Failed, Running};
-pub(crate) use twin::{DesiredUpdate, Section, Twin, TwinChange};
+pub(crate) use twin::{DesiredUpdate, TwinChange};
 
 #[cfg(test)]
 mod tests;

@@ -17,7 +17,7 @@ use crate::presence::ConnectionId;
 /// Messages that may wait for a device, those that are locked included.
 pub(super) const MAX_DEPTH: usize = 50;
 /// Largest message to a device, by the service's formula for sizes.
-pub(crate) const MAX_MESSAGE: usize = 64 * 1024;
+pub(super) const MAX_MESSAGE: usize = 64 * 1024;
 /// How long a received message stays locked.
 pub(super) const LOCK: Duration = Duration::from_secs(60);
 /// A message that says nothing of its expiry lives so long.

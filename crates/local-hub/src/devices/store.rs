@@ -385,10 +385,10 @@ impl Devices {
     pub(crate) fn forget(&self, device: &str) {
         let mut inner = self.inner();
         self.presence.forget(device);
-        if let Some((id, gone)) = inner.devices.remove_entry(device) {
-            if let Some(timer) = gone.timer {
-                inner.timers.remove(&(timer, id));
-            }
+        if let Some((id, gone)) = inner.devices.remove_entry(device)
+            && let Some(timer) = gone.timer
+        {
+            inner.timers.remove(&(timer, id));
         }
         // Written without asking: it may have been seen only.
         self.note(&mut inner, &Change::Forgotten { device: device.into() });

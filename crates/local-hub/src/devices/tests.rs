@@ -45,7 +45,7 @@ impl Kept {
             let path = file.unwrap().path();
             std::fs::copy(&path, copy.path().join(path.file_name().unwrap())).unwrap();
         }
-        Self::open(copy, self.clock.clone())
+        Self::open(copy, self.clock)
     }
 
     async fn after_a_stop(self) -> Self {
