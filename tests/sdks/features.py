@@ -45,7 +45,7 @@ DEVICE = Table(
             "d2c-batch": "several messages sent in one call arrive as several",
         },
         "Messages from the hub": {
-            "c2d-content": "body, ids and properties arrive, and the sender hears that the device completed it",
+            "c2d-content": "body, ids and properties arrive, and the completed message is gone from the queue",
             "c2d-waiting": "messages sent while the device was away wait for it, in order",
             "c2d-reject": "a rejected message is gone, and the sender hears of it",
             "c2d-abandon": "an abandoned message comes again",
@@ -126,7 +126,7 @@ SERVICE = Table(
             "twin-etag": "a patch with the current ETag is taken",
         },
         "Direct methods": {
-            "method-payload": "objects, lists, texts, numbers and null arrive as they are, both ways",
+            "method-payload": "objects, lists, texts, numbers and truth values arrive as they are, both ways",
         },
         "Messages to devices": {
             "c2d-send": "a message waits in the queue, and the device's count shows it",
@@ -221,7 +221,7 @@ def _without():
     none(http, ("restart",), "HTTPS keeps no connection: the next request is a new one")
     none(PYTHON, ("no-scope",), "the SDK takes the device's id from the token")
     none(http, ("d2c-properties",), "HTTP headers carry neither spaces in names nor letters beyond ASCII")
-    none(PYTHON + NODE_MQTT + NODE_AMQP, ("d2c-batch",), "the SDK has no batch here")
+    none(PYTHON + NODE_MQTT + NODE_AMQP, ("d2c-batch",), "the SDK sends several in one call over HTTPS only")
     none(PYTHON + NODE_MQTT, ("c2d-reject", "c2d-abandon"), "MQTT can only complete a message")
     none(("py-service",), ("query-select", "query-count"), "the SDK reads every row as a twin")
     none(("py-service",), ("c2d-feedback", "c2d-expired"), "the SDK has no feedback receiver")

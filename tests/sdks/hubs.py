@@ -13,6 +13,8 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = os.environ.get("TEST_HUBWARD") or str(ROOT / "target" / "debug" / "hubward")
 PATIENCE = 90.0
+# AMQP over TLS, AMQP, MQTT over TLS: the SDKs let nobody choose others.
+STANDARD_PORTS = (5671, 5672, 8883)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,10 +26,12 @@ class Place:
     address: str
     https: int
 
-    @property
-    def has_443(self):
-        """Whether SDKs that let nobody choose the HTTPS port can reach it."""
-        return self.https == 443
+    def taken_port(self):
+        """A port that the hub needs and cannot have, if there is one."""
+        for port in (self.https, *STANDARD_PORTS):
+            if not may_bind(self.address, port):
+                return port
+        return None
 
 
 def private_place(number):
@@ -37,15 +41,19 @@ def private_place(number):
 
 def localhost_place():
     """On the machine's own loopback: the standard ports that this user may bind. One hub at a time."""
-    for port in (443, 10443):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return Place("sdk-local", "localhost", "127.0.0.1", port)
-    raise SystemExit("neither port 443 nor 10443 can be bound on 127.0.0.1: stop what listens there")
+    https = 443 if may_bind("127.0.0.1", 443) else 10443
+    return Place("sdk-local", "localhost", "127.0.0.1", https)
+
+
+def may_bind(address, port):
+    """Whether this user may listen there, and nobody does."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except OSError:
+            return False
+    return True
 
 
 class Hub:
@@ -66,7 +74,7 @@ class Hub:
         at = self.place.address
         arguments = [BINARY, "local-hub", "--name", self.place.name, "--host-name", self.place.host]
         arguments += ["--https", f"{at}:{self.place.https}", "--amqps", f"{at}:5671", "--amqp", f"{at}:5672"]
-        arguments += ["--mqtts", f"{at}:8883", "--admin", f"{at}:8081"]
+        arguments += ["--mqtts", f"{at}:8883", "--admin", f"{at}:0"]
         arguments += ["--data", str(self.folder / "data"), "--port-file", str(port_file), "--log", "info", *self.more]
         with open(self.folder / "hub.log", "ab") as log:
             self.process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log)

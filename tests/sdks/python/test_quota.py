@@ -59,6 +59,6 @@ def test_throttle(hub, column):
         except HttpOperationError as error:
             return error.response.status_code
 
-    # 100 operations a minute: more than twice as many at once are too many, however long the burst.
+    # The tier takes a hundred at once and then not two a second: sooner or later it has had enough.
     with concurrent.futures.ThreadPoolExecutor(20) as threads:
-        assert 429 in set(threads.map(ask, range(250)))
+        assert any(429 in threads.map(ask, range(100)) for _ in range(30))

@@ -18,7 +18,7 @@ from azure.iot.hub.protocol.models import Module
 from msrest.exceptions import HttpOperationError
 
 from devices import Devices
-from hub import UNREACHABLE, new_key
+from hub import UNREACHABLE, new_key, wait_until
 
 row = pytest.mark.row
 
@@ -471,7 +471,7 @@ def test_method_silent(hub, registry, mqtt_devices):
     client._handle("on_method_request_received", called.append)
     with refused(504):
         registry.invoke_device_method(identity.device_id, method("sleep", timeout=5))
-    assert called
+    wait_until("the device to be called", lambda: called)
 
 
 @row("no-method-unknown")
