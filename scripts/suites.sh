@@ -127,7 +127,7 @@ suite_console() {
   case $binary in /*) ;; *) binary=$PWD/$binary ;; esac
   TEST_HUBWARD=$binary scripts/private-net node --test --test-reporter=spec --test-concurrency=1 tests/console/*.test.mjs 2>&1 | tee "$log"
   local status=${PIPESTATUS[0]} p f s
-  tap() { grep -E "^. $1 [0-9]+$" "$log" | awk '{n += $3} END {print n + 0}'; }
+  tap() { grep -aE "^[^ ]+ $1 [0-9]+$" "$log" | awk '{n += $3} END {print n + 0}'; }
   p=$(tap pass) f=$(($(tap fail) + $(tap cancelled))) s=$(tap skipped)
   passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
   [ "$f" = 0 ] || failures+=("$f tests of console, see above")

@@ -67,7 +67,7 @@ describe('the other pages', () => {
     await server.publish(device.id, device.password, 'temperature', 'poisonous')
     await until('the dead letter', async () => (await server.api('GET', '/deadletters')).items.length === 1)
     await ada.go('/dead-letters')
-    await page.getByRole('cell', { name: 'greenhouse-1' }).waitFor()
+    await page.getByRole('cell', { name: 'greenhouse-1', exact: true }).waitFor()
     await ada.checkAll('dead letters')
     await page.getByRole('row').last().getByRole('button').first().click()
     await page.getByRole('dialog').getByRole('heading', { name: 'As the hub would get it now' }).waitFor()

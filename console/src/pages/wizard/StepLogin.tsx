@@ -1,6 +1,6 @@
 import { Button, Textarea } from '@mantine/core'
 import { useMutation } from '@tanstack/react-query'
-import { type FormEvent, useRef, useState } from 'react'
+import { type FormEvent, useEffect, useRef, useState } from 'react'
 import { calls } from '../../api/calls'
 import { ProblemError } from '../../api/problem'
 import type { LoginFound } from '../../api/types'
@@ -32,6 +32,10 @@ export function StepLogin({ draft }: { draft: DraftState }) {
   const mistake = server
     ? { code: server.code, message: sentence(server.message), remedy: remedies[server.code] ?? sentence(server.remedy) }
     : parsed && !parsed.ok ? parsed.mistake : tried && !parsed ? (parse('') as { ok: false; mistake: { code: string; message: string; remedy: string } }).mistake : undefined
+  // The field is described by the remedy, too; Mantine knows of its own error line alone.
+  useEffect(() => {
+    if (mistake) field.current?.setAttribute('aria-describedby', 'login-error login-remedy')
+  })
   const submit = (event: FormEvent) => {
     event.preventDefault()
     setTried(true)
@@ -65,7 +69,7 @@ export function StepLogin({ draft }: { draft: DraftState }) {
         </div>
       ) : (
         <Textarea ref={field} label="Connection string" description="Sealed on this server and never shown again. It is used for the identity registry alone; signals travel with each device's own key."
-          value={pasted} onChange={(e) => { setPasted(e.currentTarget.value); login.reset() }} error={mistake?.message} errorProps={{ id: 'login-error' }} aria-describedby={mistake ? 'login-error login-remedy' : undefined}
+          value={pasted} onChange={(e) => { setPasted(e.currentTarget.value); login.reset() }} error={mistake?.message} errorProps={{ id: 'login-error' }}
           autosize minRows={2} maxRows={5} classNames={{ input: 'mono' }} autoComplete="off" spellCheck={false} autoFocus />
       )}
       {login.isPending && <div role="status"><State tone="blue">Looking up the name, connecting, checking the certificate, asking the registry…</State></div>}
