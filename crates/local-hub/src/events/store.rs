@@ -84,6 +84,8 @@ impl EventStore {
         journal_options.history = options.retention;
         journal_options.limit_bytes = options.limit_bytes;
         journal_options.segment_bytes = options.segment_bytes;
+        // Readers that keep up need seconds of it; what lies further back is read from disk. A test bench stays small.
+        journal_options.cache_bytes = 4 << 20;
         journal_options.commit_delay = options.commit_delay;
         let (journal, committer) = Journal::open(journal_options, Arc::new(RealFiles))?;
         let durable = journal.durable();
