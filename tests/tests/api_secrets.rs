@@ -83,7 +83,10 @@ fn text(field: &str, places: &Places) -> String {
             format!("HostName=nowhere.example;SharedAccessKeyName=policy;SharedAccessKey={SENTINEL}")
         }
         "password" | "token" | "old" | "new" | "secret" => SENTINEL.to_owned(),
-        "csv" => format!("name,kind,password\nfrom-csv\"{SENTINEL},mqtt,{SENTINEL}\n,,{SENTINEL}"),
+        // Every line is refused: an answer that makes a device shows its credential, once.
+        "csv" => {
+            format!("name,kind,password,token\na,pycom,{SENTINEL},\n,mqtt,{SENTINEL},\nb,pycom,,{SENTINEL}")
+        }
         "device" | "devices" | "add_devices" | "remove_devices" => places.fill("{device}"),
         "scopes" => "read".to_owned(),
         name => format!("x-{name}"),

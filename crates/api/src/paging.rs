@@ -12,9 +12,9 @@ use crate::ApiError;
 use crate::shapes::Page;
 
 /// Entries of an answer when nobody says how many.
-const DEFAULT_LIMIT: u32 = 100;
+const DEFAULT_LIMIT: usize = 100;
 /// Most entries of an answer.
-const MAX_LIMIT: u32 = 1_000;
+const MAX_LIMIT: usize = 1_000;
 /// The parameters of every list; what else a query holds is the list's own.
 const SHARED: &[&str] = &["limit", "cursor", "sort", "order"];
 
@@ -34,7 +34,7 @@ pub(crate) enum Direction {
 pub(crate) struct Paging {
     /// Entries of this answer; 100 if not said.
     #[param(minimum = 1, maximum = 1000)]
-    limit: Option<u32>,
+    limit: Option<usize>,
     /// What `next` of the part before said.
     cursor: Option<String>,
     /// What to sort by.
@@ -130,6 +130,20 @@ impl Sort {
     }
 }
 
+/// How many entries of a list an answer shall have: what was asked for, if it may be.
+pub(crate) fn limit(wanted: Option<usize>, default: usize, max: usize) -> Result<usize, ApiError> {
+    match wanted {
+        None => Ok(default),
+        Some(wanted) if (1..=max).contains(&wanted) => Ok(wanted),
+        Some(wanted) => Err(ApiError::bad_request(
+            "bad_limit",
+            format!("the limit {wanted} is not from 1 to {max}"),
+            "ask for fewer, and for the next part with what next says",
+        )
+        .field("limit")),
+    }
+}
+
 impl<S: Send + Sync, F: DeserializeOwned> FromRequestParts<S> for List<F> {
     type Rejection = ApiError;
 
@@ -143,16 +157,8 @@ impl<S: Send + Sync, F: DeserializeOwned> FromRequestParts<S> for List<F> {
         let (shared, own): (Vec<_>, Vec<_>) = pairs.into_iter().partition(|(name, _)| SHARED.contains(&name.as_str()));
         let paging: Paging = serde_urlencoded::from_str(&again(&shared)).map_err(refused)?;
         let filter: F = serde_urlencoded::from_str(&again(&own)).map_err(refused)?;
-        let limit = paging.limit.unwrap_or(DEFAULT_LIMIT);
-        if !(1..=MAX_LIMIT).contains(&limit) {
-            return Err(ApiError::bad_request(
-                "bad_limit",
-                format!("the limit {limit} is not from 1 to {MAX_LIMIT}"),
-                "ask for fewer, and for the next part with its cursor",
-            )
-            .field("limit"));
-        }
-        Ok(Self { limit: limit as usize, filter, cursor: paging.cursor, sort: paging.sort, order: paging.order })
+        let limit = limit(paging.limit, DEFAULT_LIMIT, MAX_LIMIT)?;
+        Ok(Self { limit, filter, cursor: paging.cursor, sort: paging.sort, order: paging.order })
     }
 }
 

@@ -158,10 +158,15 @@ pub(crate) struct AdviceParams {
     /// Comma-separated names or ids of devices; none: all.
     devices: Option<String>,
     /// Signals a day, where nothing was sent yet.
+    #[param(maximum = 1_000_000_000)]
     signals_per_day: Option<u64>,
     /// Bytes of each, where nothing was sent yet.
+    #[param(maximum = 1_000_000_000)]
     bytes: Option<u64>,
 }
+
+/// Most signals a day, and most bytes of each, that advice is given for.
+const MOST: u64 = 1_000_000_000;
 
 /// Say which tier fits what devices really send.
 #[utoipa::path(get, path = "/integrations/advice", tag = "integrations", params(AdviceParams),
@@ -171,6 +176,12 @@ pub(crate) async fn advice(
     _: Read,
     Params(params): Params<AdviceParams>,
 ) -> Result<Json<Advice>, ApiError> {
+    for (field, value) in [("signals_per_day", params.signals_per_day), ("bytes", params.bytes)] {
+        if value.is_some_and(|value| value > MOST) {
+            let message = format!("{field} is more than {MOST}");
+            return Err(ApiError::bad_request("bad_query", message, "give a smaller number").field(field));
+        }
+    }
     let mut ids = Vec::new();
     let named: Vec<&str> = params.devices.as_deref().unwrap_or_default().split(',').filter(|n| !n.is_empty()).collect();
     for name in named.iter().take(COUNTED) {

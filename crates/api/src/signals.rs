@@ -20,6 +20,7 @@ use crate::access::Read;
 use crate::extract::{Params, Path};
 use crate::filters::{Matcher, check_filter};
 use crate::openapi::words;
+use crate::paging;
 use crate::shapes::Page;
 use crate::shapes::signals::{DeliveryLine, SignalLine, SignalShow, Station};
 use crate::{ApiError, Services, series};
@@ -82,7 +83,7 @@ async fn look(services: &Services, device: &DeviceId, params: &ListParams) -> Re
         since: params.since,
         until: params.until,
         kind: Some(Kind::Signal),
-        limit: params.limit.unwrap_or(PAGE).clamp(1, MAX_PAGE),
+        limit: paging::limit(params.limit, PAGE, MAX_PAGE)?,
         visit: VISIT,
     };
     let wanted = params.signal.clone();
@@ -293,7 +294,7 @@ pub(crate) async fn list_all(
         None => None,
     };
     let state = params.state.as_deref().map(check_state).transpose()?;
-    let limit = params.limit.unwrap_or(PAGE).clamp(1, MAX_PAGE);
+    let limit = paging::limit(params.limit, PAGE, MAX_PAGE)?;
     let matcher = matcher(params.topic.as_deref(), params.q.as_deref())?;
     let mut query = LookBack {
         device,

@@ -114,7 +114,8 @@ fn complete_operation(path: &str, method: &str, operation: &mut Operation) {
     add(true, &["403", "500"]);
     add(secured, &["401"]);
     add(has_path || has_query || has_body, &["400"]);
-    add(has_path, &["404"]);
+    // A device or integration may be named in any of the three.
+    add(secured && (has_path || has_query || has_body), &["404"]);
     add(has_body, &["413", "415"]);
     add(changes && path.starts_with("/api/v1"), &["409", "422", "503"]);
     add(method == "patch", &["412", "428"]);
