@@ -30,6 +30,8 @@ const PAGE: usize = 50;
 const MAX_PAGE: usize = 500;
 /// Records that one request looks at.
 const VISIT: usize = 5_000;
+/// The same, where their deliveries are looked at too.
+const VISIT_DELIVERIES: usize = 1_000;
 /// Longest payload that is shown as text.
 const TEXT: usize = 2_000;
 
@@ -314,7 +316,8 @@ pub(crate) async fn list_all(
         }
     };
     let mut items: Vec<SignalLine> = Vec::new();
-    let mut left = VISIT;
+    // What became of a signal costs more to know than the signal.
+    let mut left = if state.is_some() || integration.is_some() { VISIT_DELIVERIES } else { VISIT };
     loop {
         let matcher = matcher.clone();
         query.visit = left;
