@@ -58,7 +58,7 @@ function Done({ of, verb = '' }: { of: { at: string; subject: string }; verb?: s
 
 /** How to send it, for the first device; the secret itself was shown when the device was made. */
 function FirstSignal({ first }: { first: First }) {
-  const devices = useQuery({ queryKey: ['devices', 'first'], queryFn: () => calls.devices({ limit: 1, sort: 'created_at' }) })
+  const devices = useQuery({ queryKey: ['devices', 'first'], queryFn: () => calls.devices({ limit: 1, sort: 'created_at', order: 'asc' }) })
   const device = devices.data?.items[0]
   if (!device) return null
   return (

@@ -22,7 +22,10 @@ export function StepDevices({ draft }: { draft: DraftState }) {
   const queries = useQueryClient()
   const [wrong, setWrong] = useState<Record<string, string>>({})
   const key = useRef(crypto.getRandomValues(new Uint32Array(4)).join('-'))
-  const [asked] = useDebouncedValue({ topic: plan.topic || 'Temp', body: plan.body, device_id_template: plan.template, host_name: found?.host_name, ...(plan.all || plan.devices.length === 0 ? { all_devices: true } : { devices: plan.devices }) }, 300)
+  // The preview shows a real signal where one of the chosen has sent any.
+  const latest = useQuery({ queryKey: ['devices', 'latest'], queryFn: () => calls.devices({ limit: 1, sort: 'last_seen', order: 'desc' }) }).data?.items[0]?.name
+  const shown = latest !== undefined && (plan.all || plan.devices.length === 0 || plan.devices.includes(latest)) ? { device: latest } : {}
+  const [asked] = useDebouncedValue({ ...shown, topic: plan.topic || 'Temp', body: plan.body, device_id_template: plan.template, host_name: found?.host_name, ...(plan.all || plan.devices.length === 0 ? { all_devices: true } : { devices: plan.devices }) }, 300)
   const preview = useQuery({ queryKey: ['preview', asked], queryFn: () => calls.preview(asked as Parameters<typeof calls.preview>[0]), placeholderData: (before) => before, retry: false })
   const total = useQuery({ queryKey: ['devices', 'count'], queryFn: () => calls.devices({ limit: 1 }) })
   const create = useMutation({
