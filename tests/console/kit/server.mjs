@@ -7,7 +7,7 @@ import { promisify } from 'node:util'
 
 const run = promisify(execFile)
 export const root = path.resolve(import.meta.dirname, '../../..')
-const binary = process.env.TEST_HUBWARD ?? path.join(root, 'target/debug/hubward')
+const binary = process.env.TEST_HUBWARD ?? path.resolve(root, process.env.CARGO_TARGET_DIR ?? 'target', 'debug/hubward')
 /** How long anything may take on a slow machine before a test gives up. */
 export const PATIENCE = Number(process.env.TEST_PATIENCE_MS ?? 60_000)
 
