@@ -125,8 +125,8 @@ async fn furnish(world: &World) -> (Known, Places, Vec<(&'static str, Http)>) {
         let id = world.hub_device_id("lab", name).await.unwrap();
         let identity = portal.find(&id).await.unwrap().unwrap();
         let (primary, secondary) = identity.keys().unwrap();
-        known.add("device key", &primary.expose_base64());
-        known.add("secondary device key", &secondary.expose_base64());
+        known.add("device key", primary.expose_base64());
+        known.add("secondary device key", secondary.expose_base64());
     }
     let mut device = Device::connect(world.server.mqtt(), &devices[0].id, &devices[0].password).await.unwrap();
     device.publish("21.5").await.unwrap();

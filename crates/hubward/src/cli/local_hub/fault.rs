@@ -13,7 +13,7 @@ use crate::units;
 /// `hubward local-hub fault`
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub struct FaultArgs {
+pub(super) struct FaultArgs {
     #[command(subcommand)]
     command: FaultCommand,
 }

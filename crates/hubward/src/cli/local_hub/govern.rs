@@ -45,7 +45,7 @@ pub(super) fn client(data: Option<&Path>) -> Result<Client, Failure> {
   hubward local-hub clock
   hubward local-hub clock --advance 1h
   hubward local-hub clock --to 2026-12-01T00:00:00Z")]
-pub struct ClockArgs {
+pub(super) struct ClockArgs {
     /// Move it ahead by this
     #[arg(long, value_name = "DURATION", value_parser = units::duration, conflicts_with = "to")]
     advance: Option<Duration>,
@@ -60,7 +60,7 @@ pub struct ClockArgs {
   hubward local-hub connections
   hubward local-hub connections --reset 12
   hubward local-hub connections --drop-device kitchen-1")]
-pub struct ConnectionsArgs {
+pub(super) struct ConnectionsArgs {
     /// Reset the connection with this number
     #[arg(long, value_name = "NUMBER")]
     reset: Option<u64>,
