@@ -116,7 +116,7 @@ async fn ten_thousand_idle_connections_neither_stop_the_hub_nor_stay_in_its_memo
     let count = 10_000.min(open_files().unwrap().saturating_sub(500));
     let process = hub.process_id().unwrap();
     let mut memory = Vec::new();
-    for round in 0..3 {
+    for round in 0..4 {
         let mut idle = Vec::with_capacity(count);
         for _ in 0..count {
             idle.push(connect(&hub, "amqps").await.unwrap());
@@ -135,7 +135,10 @@ async fn ten_thousand_idle_connections_neither_stop_the_hub_nor_stay_in_its_memo
         timeout(PATIENCE, gone).await.expect("the hub lets go of connections that are gone");
     }
     let in_mb: Vec<u64> = memory.iter().map(|bytes| bytes >> 20).collect();
-    assert!(memory[2] <= memory[0] + GROWTH, "memory while they were there, in MB: {in_mb:?}");
+    // How high the first ten thousand pile up depends on how many were being greeted at once; what is kept
+    // for those that are gone would show in every later round.
+    let most = memory[0].max(memory[1]);
+    assert!(memory[3] <= most + GROWTH, "memory while they were there, in MB: {in_mb:?}");
     hub.stop().await.unwrap();
 }
 

@@ -60,6 +60,7 @@ fn check(found: Vec<(String, Value)>) {
 }
 
 #[test]
+#[ignore = "needs Python: scripts/test docs"]
 fn the_decoder_in_python_reads_every_message_of_the_firmware() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("decode.py"), block("decode.py")).unwrap();
@@ -78,6 +79,7 @@ for vector in json.load(open(sys.argv[1]))['vectors']:
 }
 
 #[test]
+#[ignore = "needs Node.js: scripts/test docs"]
 fn the_decoder_in_javascript_reads_every_message_of_the_firmware() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("decode.cjs"), block("decode.cjs")).unwrap();
@@ -92,7 +94,7 @@ for (const vector of JSON.parse(require('fs').readFileSync(process.argv[1], 'utf
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the Node packages of tests/sdks: run by its suite"]
+#[ignore = "needs the Node packages of tests/sdks: scripts/test docs"]
 async fn the_back_end_in_node_prints_what_devices_sent() {
     let world = World::start().await.unwrap();
     let devices = world.add_devices(&["meter"]).await.unwrap();
