@@ -17,7 +17,7 @@
 //! - `accept`: taking connections in; `https` and `rest`: the registry's REST interface;
 //! - `limits`: a tier's quota and throttles; `faults`: what goes wrong on demand;
 //!   `admin`: the hub governed, over HTTP on a port of its own;
-//! - `events`: accepted events on disk; `amqp`: devices that send and services that read;
+//! - `events`: accepted events on disk; `amqp`: devices and services;
 //! - `mqtt`: devices by MQTT; `ws`: MQTT and AMQP inside WebSockets.
 
 mod accept;
