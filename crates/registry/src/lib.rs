@@ -19,8 +19,10 @@
 //! - [`directory`]: devices and bindings by the page; [`observed`], [`connections`], [`milestones`]: what devices did;
 //! - [`drafts`]: wizards that were begun; [`usage`]: what hubs accepted today;
 //! - [`users`], [`sessions`], [`setup`], [`tokens`]: people, their logins, the first of them, and scripts;
+//! - [`alarms`]: what needs somebody's eye;
 //! - [`audit`], [`idempotency`]: what they did, and what they were answered.
 
+pub mod alarms;
 pub mod audit;
 pub mod bindings;
 pub mod connections;
@@ -50,6 +52,9 @@ mod password;
 mod random;
 mod row;
 
+pub use alarms::{
+    Alarm, AlarmChange, AlarmCounts, AlarmEvent, AlarmFilter, AlarmKey, AlarmKind, RaisedAlarm, UnknownKind,
+};
 pub use audit::{Actor, AuditEntry, AuditFilter};
 pub use bindings::{Binding, BindingChange, HubSide, Keys, NewBinding, Removed};
 pub use connections::{Connection, ConnectionChange, Ended};

@@ -15,6 +15,7 @@ use sqlx::sqlite::{
 use sqlx::{Connection as _, Row as _};
 use tokio::sync::{Mutex, MutexGuard, watch};
 
+use crate::alarms::OpenAlarms;
 use crate::key::{KeySource, MasterKeys};
 use crate::logins::Logins;
 use crate::seal::{DataKey, Place, SealError, Sealer};
@@ -50,6 +51,8 @@ pub(crate) struct Inner {
     pub(crate) access_changes: watch::Sender<u64>,
     /// The first accepted signal was noted, now or long ago.
     pub(crate) accepted_once: AtomicBool,
+    /// What is open, and who listens.
+    pub(crate) alarms: OpenAlarms,
     steps: Arc<AtomicU64>,
 }
 
@@ -109,10 +112,12 @@ impl Registry {
             created_key: opened.created,
             access_changes: watch::Sender::new(0),
             accepted_once: AtomicBool::new(false),
+            alarms: OpenAlarms::default(),
             steps,
         };
         let registry = Self { inner: Arc::new(inner) };
         registry.load_logins().await.map_err(|error| storage(error.into()))?;
+        registry.load_alarms().await.map_err(|error| storage(error.into()))?;
         sync_folder(path).map_err(|error| storage(error.into()))?;
         Ok(registry)
     }
