@@ -44,10 +44,20 @@ suite_lint() {
   step "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
 }
 
+# The binary that the suites start. Built with everything else at once: a build of one package alone would choose other
+# features of shared libraries, and compile them, and all that stands on them, a second time.
+build_hubward() {
+  cargo build --workspace --all-targets --locked --quiet || { fail "build of the hubward binary"; return 1; }
+}
+
+hubward_binary() {
+  local binary=${TEST_HUBWARD:-${CARGO_TARGET_DIR:-target}/debug/hubward}
+  case $binary in /*) echo "$binary" ;; *) echo "$PWD/$binary" ;; esac
+}
+
 suite_rust() {
-  cargo build --locked -p hubward || { fail "build of the hubward binary"; return; }
-  TEST_HUBWARD=$PWD/${CARGO_TARGET_DIR:-target}/debug/hubward \
-    cargo test --workspace --locked --no-fail-fast 2>&1 | tee "$log"
+  build_hubward || return 0
+  TEST_HUBWARD=$(hubward_binary) cargo test --workspace --locked --no-fail-fast 2>&1 | tee "$log"
   local status=${PIPESTATUS[0]} p f
   p=$(awk '/^test result:/ {n += $4} END {print n + 0}' "$log")
   f=$(awk '/^test result:/ {n += $6} END {print n + 0}' "$log")
@@ -68,10 +78,9 @@ suite_clients() {
 # Microsoft's own SDKs for Python and Node, unmodified, against local hubs on the standard ports.
 suite_sdks() {
   ensure_sdks || return 0
-  cargo build --locked --quiet -p hubward || { fail "build of the hubward binary"; return; }
+  build_hubward || return 0
   # SDKS_ARGS=--write-table writes docs/sdks.md instead of comparing it (make sdks-table).
-  TEST_HUBWARD=${TEST_HUBWARD:-$PWD/${CARGO_TARGET_DIR:-target}/debug/hubward} \
-    scripts/hub-net .venv/sdks/bin/python tests/sdks/run.py ${SDKS_ARGS:-} 2>&1 | tee "$log"
+  TEST_HUBWARD=$(hubward_binary) scripts/hub-net .venv/sdks/bin/python tests/sdks/run.py ${SDKS_ARGS:-} 2>&1 | tee "$log"
   local status=${PIPESTATUS[0]} p f s
   read -r p f s < <(sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed, \([0-9]*\) skipped$/\1 \2 \3/p' "$log" | tail -n 1)
   passed=$((passed + ${p:-0})) failed=$((failed + ${f:-0})) skipped=$((skipped + ${s:-0}))
@@ -107,10 +116,6 @@ ensure_sdks() {
 
 # The web console in Debian's Chromium: the whole integration by hand, on the real server with its console built in.
 suite_console() {
-  if ! command -v node >/dev/null 2>&1 || [ "$(node -p 'process.versions.node.split(".")[0]')" -lt 20 ]; then
-    not_run console "Node 20 or newer is missing" "install Node 20 or newer"
-    return
-  fi
   ensure_clients || return 0
   if [ -z "${TEST_CHROMIUM:-}" ] && ! command -v /usr/bin/chromium >/dev/null 2>&1; then
     if [ "$(id -u)" = 0 ] && [ -z "${NO_INSTALL:-}" ] && command -v apt-get >/dev/null 2>&1; then
@@ -121,11 +126,9 @@ suite_console() {
       return
     fi
   fi
-  scripts/console >"$log" 2>&1 || { tail -n 5 "$log"; not_run console "the console could not be built" "see the lines above"; return; }
-  cargo build --locked --quiet -p hubward || { fail "build of the hubward binary"; return; }
-  local binary=${CARGO_TARGET_DIR:-target}/debug/hubward
-  case $binary in /*) ;; *) binary=$PWD/$binary ;; esac
-  TEST_HUBWARD=$binary scripts/private-net node --test --test-reporter=spec --test-concurrency=1 tests/console/*.test.mjs 2>&1 | tee "$log"
+  build_console || { not_run console "$console_lacks" "$console_remedy"; return; }
+  build_hubward || return 0
+  TEST_HUBWARD=$(hubward_binary) scripts/private-net node --test --test-reporter=spec --test-concurrency=1 tests/console/*.test.mjs 2>&1 | tee "$log"
   local status=${PIPESTATUS[0]} p f s
   tap() { grep -aE "^[^ ]+ $1 [0-9]+$" "$log" | awk '{n += $3} END {print n + 0}'; }
   p=$(tap pass) f=$(($(tap fail) + $(tap cancelled))) s=$(tap skipped)
@@ -151,8 +154,8 @@ suite_api() {
       || { tail -n 5 "$log"; not_run api "schemathesis could not be installed into .venv/api/" "see the lines above"; return; }
     cp tests/schemathesis/requirements.txt "$api/.packages"
   fi
-  cargo build --locked --quiet -p hubward || { fail "build of the hubward binary"; return; }
-  step "api (schemathesis, see above)" env "TEST_HUBWARD=${TEST_HUBWARD:-$PWD/${CARGO_TARGET_DIR:-target}/debug/hubward}" \
+  build_hubward || return 0
+  step "api (schemathesis, see above)" env "TEST_HUBWARD=$(hubward_binary)" \
     scripts/private-net "$api/bin/python" tests/schemathesis/run.py
 }
 
@@ -164,10 +167,9 @@ suite_parity() {
       "run as root, or allow user namespaces"
     return
   fi
-  cargo build --locked --quiet -p hubward || { fail "build of the hubward binary"; return; }
-  cargo test --locked --quiet -p hubward-tests --test parity --no-run || { fail "build of the parity suite"; return; }
-  step "parity with Microsoft's SDKs" env TEST_HUBWARD="${TEST_HUBWARD:-$PWD/${CARGO_TARGET_DIR:-target}/debug/hubward}" \
-    scripts/hub-net cargo test --locked --offline --quiet -p hubward-tests --test parity -- --ignored
+  build_hubward || return 0
+  step "parity with Microsoft's SDKs" env TEST_HUBWARD="$(hubward_binary)" \
+    scripts/hub-net cargo test --locked --offline --quiet --workspace --test parity -- --ignored
 }
 
 # The commands that README.md and docs/ tell a reader to type, and the code that docs/see-your-data.md shows.
@@ -175,8 +177,18 @@ suite_docs() {
   ensure_clients || return 0
   run_pytest docs tests/docs
   ensure_sdks || return 0
-  step "the code of docs/see-your-data.md" env TEST_HUBWARD="$PWD/${CARGO_TARGET_DIR:-target}/debug/hubward" \
-    scripts/private-net cargo test --locked --offline --quiet -p hubward-tests --test see_your_data -- --ignored
+  step "the code of docs/see-your-data.md" env TEST_HUBWARD="$(hubward_binary)" \
+    scripts/private-net cargo test --locked --offline --quiet --workspace --test see_your_data -- --ignored
+}
+
+# Puts the console where the build of the API takes it into the binary; says what it lacks.
+build_console() {
+  if ! command -v node >/dev/null 2>&1 || [ "$(node -p 'process.versions.node.split(".")[0]')" -lt 20 ]; then
+    console_lacks="Node 20 or newer is missing" console_remedy="install Node 20 or newer"
+    return 1
+  fi
+  scripts/console >"$log" 2>&1 \
+    || { tail -n 5 "$log"; console_lacks="the console could not be built" console_remedy="see the lines above"; return 1; }
 }
 
 ensure_clients() {
@@ -207,9 +219,8 @@ ensure_clients() {
 }
 
 run_pytest() { # suite, folder
-  cargo build --locked --quiet -p hubward || { fail "build of the hubward binary"; return; }
-  TEST_HUBWARD=$PWD/${CARGO_TARGET_DIR:-target}/debug/hubward \
-    scripts/private-net "$venv/bin/python" -m pytest -q -p no:cacheprovider "$2" 2>&1 | tee "$log"
+  build_hubward || return 0
+  TEST_HUBWARD=$(hubward_binary) scripts/private-net "$venv/bin/python" -m pytest -q -p no:cacheprovider "$2" 2>&1 | tee "$log"
   local status=${PIPESTATUS[0]} line p f s
   line=$(grep -E '^[0-9]+ (passed|failed|skipped|error)|^=.*(passed|failed|error)' "$log" | tail -n 1)
   count() { echo "$line" | grep -oE "[0-9]+ $1" | awk '{n += $1} END {print n + 0}'; }

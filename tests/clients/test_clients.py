@@ -7,7 +7,7 @@ import pytest
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from conftest import PATIENCE, wait_until
+from conftest import BINARY, PATIENCE, wait_until
 
 EVERY_BYTE = bytes(range(256)) * 3
 LARGE = bytes(i * 31 % 251 for i in range(200 * 1024))
@@ -158,3 +158,43 @@ def subprocess_lines(server, *args):
     )
     assert run.returncode == 0, run.stderr
     return [json.loads(line) for line in run.stdout.splitlines()]
+
+
+def test_watch_and_signals_show_each_signal_received_durable_and_accepted(server, bound_device, tmp_path):
+    device = bound_device()
+    shown = tmp_path / "watch.txt"
+    with open(shown, "wb") as output:
+        watch = subprocess.Popen(
+            [BINARY, "watch", "--device", device.name, "--data", str(server.data)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+        )
+    try:
+        client, _ = connect(server, device, paho.MQTTv311)
+        topic = f"devices/{device.id}/signals/n"
+
+        def watching():
+            client.publish(topic, b"probe", qos=1).wait_for_publish(PATIENCE)
+            return b"probe" in shown.read_bytes()
+
+        wait_until("the first signal that watch shows", watching)
+        for payload in PAYLOADS.values():
+            client.publish(topic, payload, qos=1).wait_for_publish(PATIENCE)
+        client.disconnect()
+        client.loop_stop()
+        *_, empty_line, large_line = server.cli("signals", device.name)
+        assert (empty_line["size"], large_line["size"]) == (0, len(LARGE))
+
+        def accepted(offset):
+            lines = [line for line in shown.read_text().splitlines() if f"  #{offset}  " in line]
+            came = [line for line in lines if topic in line and "[durable;" in line]
+            return came and any(f"{device.name}: accepted after " in line for line in lines)
+
+        for line in (empty_line, large_line):
+            wait_until(f"watch to show signal {line['offset']} accepted", lambda: accepted(line["offset"]))
+    finally:
+        watch.terminate()
+        watch.wait(timeout=PATIENCE)
+    for line in server.cli("signals", device.name):
+        assert line["received_at"].endswith("Z")
+        assert [delivery["state"] for delivery in line["deliveries"]] == ["accepted"], line
