@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use hubward_iothub::registry::IfMatch;
+use hubward_model::BindingState;
 use hubward_registry::{Error, PendingDeletion, SecretString};
 use tracing::{info, warn};
 
@@ -63,10 +64,17 @@ impl Shared {
 
     async fn delete_one(&self, deletion: &PendingDeletion) -> Result<(), ProvisionError> {
         let PendingDeletion { id, host_name, hub_device_id, .. } = deletion;
-        let hub = self.hub_of_deletion(deletion).await?;
         let lock = self.hub_lock(host_name);
         let _writing = lock.lock().await;
-        let bound = self.registry.hub_device_id_owner(host_name, hub_device_id).await?.is_some();
+        let hub = match self.hub_of_deletion(deletion).await {
+            // Another round did it while this one waited for the lock.
+            Err(ProvisionError::Registry(Error::NotFound { .. })) => return Ok(()),
+            hub => hub?,
+        };
+        // A new binding of this id whose identity is still to be made wants the old one out of the way; what has an identity
+        // sends as it.
+        let owner = self.registry.hub_device_id_owner(host_name, hub_device_id).await?;
+        let bound = owner.is_some_and(|owner| !matches!(owner.state, BindingState::Creating | BindingState::Conflict));
         let found = if bound { None } else { hub.client.get(hub_device_id).await? };
         let ours = found.filter(|device| {
             let key = device.keys().map(|(primary, _)| primary.expose_base64()).unwrap_or_default();

@@ -119,6 +119,54 @@ async fn an_integration_may_come_back_while_its_old_identities_wait_to_be_delete
 }
 
 #[tokio::test]
+async fn rounds_of_deletions_at_the_same_time_leave_none_to_each_other() {
+    let kit = Kit::with(8).await;
+    let id = kit.create("plant").await;
+    kit.hub.inside().locked = true;
+    assert_eq!(kit.provisioner.remove(&id, GENTLY).await.unwrap().later.len(), 8);
+    kit.hub.inside().locked = false;
+    let shared = &kit.provisioner.shared;
+    let rounds = futures_util::future::join_all((0..4).map(|_| shared.delete_pending(None))).await;
+    assert_eq!(rounds, [true; 4], "a round took what another had done for a hub that is away");
+    assert!(kit.hub.inside().devices.is_empty());
+}
+
+#[tokio::test]
+async fn what_waits_to_be_deleted_makes_way_for_a_new_binding_but_never_takes_an_adopted_identity() {
+    for (on_existing, left) in [(OnExisting::Refuse, false), (OnExisting::Adopt, true)] {
+        let kit = Kit::with(1).await;
+        let id = kit.create("plant").await;
+        let old = kit.binding(&id, 0).await.generation_id;
+        kit.hub.inside().locked = true;
+        assert_eq!(kit.provisioner.remove(&id, GENTLY).await.unwrap().later.len(), 1);
+        // Bound again before any round of deletions could reach the hub.
+        let lock = kit.provisioner.shared.hub_lock(&format!("localhost:{}", kit.hub.port));
+        let writing = lock.lock().await;
+        kit.hub.inside().locked = false;
+        let request = Create { on_existing, ..kit.request("plant") };
+        let (provisioner, asked) = (kit.provisioner.clone(), request);
+        let asked = tokio::spawn(async move { provisioner.create(asked).await });
+        until("it is stored", || async { !kit.registry.integrations().await.unwrap().is_empty() }).await;
+        if left {
+            // As if the deletion came last: the new binding sends as the old identity.
+            let new = kit.registry.integrations().await.unwrap().remove(0).id;
+            let change = hubward_registry::BindingChange {
+                state: Some(BindingState::Delivering),
+                made_by_us: Some(false),
+                generation_id: Some(old.clone()),
+                ..hubward_registry::BindingChange::of(kit.devices[0].clone())
+            };
+            kit.registry.change_bindings(&new, vec![change]).await.unwrap();
+        }
+        drop(writing);
+        asked.await.unwrap().unwrap();
+        assert!(kit.registry.pending_deletions().await.unwrap().is_empty());
+        let now = kit.hub.inside().devices["d0"]["generationId"].as_str().map(str::to_owned);
+        assert_eq!(now == old, left, "{on_existing:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_removed_device_is_deleted_in_every_integration() {
     let kit = Kit::with(2).await;
     let first = kit.create("first").await;
