@@ -112,6 +112,15 @@ words! {
     }
 }
 words! {
+    /// Which keys an identity gets that is made again.
+    OnMissingKeys ("choice of keys for an identity made again") {
+        /// Those it had: whoever else has them can use them on.
+        Same = "same",
+        /// New ones.
+        New = "new",
+    }
+}
+words! {
     /// What to do when a backlog reaches its limit.
     OnFull ("answer to a full backlog") {
         /// Slow the devices that are to blame.

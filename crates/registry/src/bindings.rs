@@ -306,6 +306,11 @@ pub(crate) async fn insert_bindings(
             .bind(stored_offset(new.start))
             .execute(&mut **tx)
             .await?;
+        sqlx::query("DELETE FROM departed WHERE integration = $1 AND device = $2")
+            .bind(integration.id.as_str())
+            .bind(new.device.as_str())
+            .execute(&mut **tx)
+            .await?;
     }
     Ok(())
 }
@@ -343,7 +348,18 @@ pub(crate) async fn leave_to_delete(
     Ok(rows.len() as u64)
 }
 
-async fn change_one(
+/// Gives other keys to the binding of this row id.
+pub(crate) async fn seal_keys(tx: &mut Transaction<'_>, sealer: &Sealer, id: &str, keys: &Keys) -> Result<(), Error> {
+    sqlx::query("UPDATE bindings SET primary_key = $1, secondary_key = $2 WHERE id = $3")
+        .bind(sealer.seal(place(id, "primary_key"), &keys.primary))
+        .bind(sealer.seal(place(id, "secondary_key"), &keys.secondary))
+        .bind(id)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+pub(crate) async fn change_one(
     tx: &mut Transaction<'_>,
     sealer: &Sealer,
     integration: &IntegrationId,
@@ -379,12 +395,7 @@ async fn change_one(
     .execute(&mut **tx)
     .await?;
     if let Some(keys) = change.keys {
-        sqlx::query("UPDATE bindings SET primary_key = $1, secondary_key = $2 WHERE id = $3")
-            .bind(sealer.seal(place(id, "primary_key"), &keys.primary))
-            .bind(sealer.seal(place(id, "secondary_key"), &keys.secondary))
-            .bind(id)
-            .execute(&mut **tx)
-            .await?;
+        seal_keys(tx, sealer, id, &keys).await?;
     }
     if let (true, Some(generation_id)) = (made_by_us, generation_id) {
         note_made(tx, host_name, &hub_device_id, &generation_id).await?;

@@ -77,16 +77,23 @@ impl Registry {
     pub async fn made_identities(&self, host: &str) -> Result<Vec<MadeIdentity>, Error> {
         let sql = "SELECT * FROM made_identities WHERE host_name = $1 ORDER BY hub_device_id, made_at";
         let rows = sqlx::query(sql).bind(host.to_ascii_lowercase()).fetch_all(self.readers()).await?;
-        let read = |row| {
-            let row = Row { table: "made_identities", row };
-            Ok(MadeIdentity {
-                host_name: row.get("host_name")?,
-                hub_device_id: row.get("hub_device_id")?,
-                generation_id: row.get("generation_id")?,
-                made_at: row.time("made_at")?,
-            })
-        };
-        rows.iter().map(read).collect()
+        rows.iter().map(read_made).collect()
+    }
+
+    /// Identities that Hubward made at a hub and that no binding sends as any more, but for those that are about to be
+    /// deleted; at most so many.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn orphans(&self, host: &str, limit: u32) -> Result<Vec<MadeIdentity>, Error> {
+        let sql = "SELECT * FROM made_identities m WHERE m.host_name = $1 \
+                   AND NOT EXISTS (SELECT 1 FROM bindings b \
+                   WHERE b.host_name = m.host_name AND b.hub_device_id = m.hub_device_id) \
+                   AND NOT EXISTS (SELECT 1 FROM pending_deletions p \
+                   WHERE p.host_name = m.host_name AND p.hub_device_id = m.hub_device_id) \
+                   ORDER BY m.hub_device_id, m.made_at LIMIT $2";
+        let select = sqlx::query(sql).bind(host.to_ascii_lowercase()).bind(i64::from(limit));
+        select.fetch_all(self.readers()).await?.iter().map(read_made).collect()
     }
 
     /// Whether Hubward made this making of an identity.
@@ -239,6 +246,16 @@ pub(crate) async fn give_connection_string(
 
 fn place(id: &str) -> Place<'_> {
     Place { table: "pending_deletions", row: id, column: "connection_string" }
+}
+
+fn read_made(row: &SqliteRow) -> Result<MadeIdentity, Error> {
+    let row = Row { table: "made_identities", row };
+    Ok(MadeIdentity {
+        host_name: row.get("host_name")?,
+        hub_device_id: row.get("hub_device_id")?,
+        generation_id: row.get("generation_id")?,
+        made_at: row.time("made_at")?,
+    })
 }
 
 fn read(row: &SqliteRow) -> Result<PendingDeletion, Error> {

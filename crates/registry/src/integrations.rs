@@ -2,7 +2,7 @@
 
 use hubward_model::{
     BodyFormat, IntegrationId, IntegrationName, IntegrationState, MessageTopic, Offset, OnExisting, OnFull, OnMissing,
-    Timestamp, Transport,
+    OnMissingKeys, Timestamp, Transport,
 };
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
@@ -35,6 +35,8 @@ pub struct Settings {
     pub on_existing: OnExisting,
     /// What to do when an identity was deleted outside.
     pub on_missing: OnMissing,
+    /// Which keys an identity gets that is made again.
+    pub on_missing_keys: OnMissingKeys,
     /// What to do when a backlog is full.
     pub on_full: OnFull,
     /// Certificates of a private CA to trust for this hub, in PEM.
@@ -56,6 +58,7 @@ impl Settings {
             device_id_template: "{name}-{id}".to_owned(),
             on_existing: OnExisting::Refuse,
             on_missing: OnMissing::Recreate,
+            on_missing_keys: OnMissingKeys::Same,
             on_full: OnFull::Backpressure,
             hub_ca: None,
             hub_endpoint: None,
@@ -368,7 +371,7 @@ async fn update(tx: &mut Transaction<'_>, integration: &Integration) -> Result<(
     sqlx::query(
         "UPDATE integrations SET name = $1, policy = $2, topic = $3, body = $4, transport = $5, content_type = $6, \
          all_devices = $7, device_id_template = $8, on_existing = $9, on_missing = $10, on_full = $11, hub_ca = $12, \
-         hub_endpoint = $13, version = $14, updated_at = $15 WHERE id = $16",
+         hub_endpoint = $13, version = $14, updated_at = $15, on_missing_keys = $16 WHERE id = $17",
     )
     .bind(integration.name.as_str())
     .bind(&integration.policy)
@@ -385,6 +388,7 @@ async fn update(tx: &mut Transaction<'_>, integration: &Integration) -> Result<(
     .bind(&settings.hub_endpoint)
     .bind(integration.version.cast_signed())
     .bind(integration.updated_at.as_millis())
+    .bind(settings.on_missing_keys.as_str())
     .bind(integration.id.as_str())
     .execute(&mut **tx)
     .await?;
@@ -402,6 +406,7 @@ fn read(row: &SqliteRow) -> Result<Integration, Error> {
         device_id_template: row.get("device_id_template")?,
         on_existing: row.word("on_existing")?,
         on_missing: row.word("on_missing")?,
+        on_missing_keys: row.word("on_missing_keys")?,
         on_full: row.word("on_full")?,
         hub_ca: row.get("hub_ca")?,
         hub_endpoint: row.get("hub_endpoint")?,

@@ -15,6 +15,7 @@ async fn an_integration_is_read_back_as_it_was_made_with_its_secret_apart() {
         device_id_template: "{id}".to_owned(),
         on_existing: OnExisting::Adopt,
         on_missing: OnMissing::Hold,
+        on_missing_keys: OnMissingKeys::New,
         on_full: OnFull::ExpireOldest,
         hub_ca: Some("PEM".to_owned()),
         hub_endpoint: Some("https=127.0.0.1:1".to_owned()),
