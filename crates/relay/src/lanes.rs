@@ -276,6 +276,7 @@ pub(crate) fn hub_status(shared: Option<&Shared>, attached: usize) -> HubStatus 
         connections: session.uplink.connections(),
         attached,
         throttled: holding.is_some() || session.hub.governor.slows(),
+        suspended: session.hub.governor.hold().is_some_and(|hold| hold.code == "hub_disabled"),
         // A trouble that is over is no news.
         last_error: holding.or_else(|| last_error.filter(|_| away_since.is_some())).map(|error| error.to_string()),
         away_since,

@@ -10,9 +10,9 @@
 //! - `lane`: one device in one integration: a queue, and a task with one unsettled transfer;
 //! - [`message`]: a record as a device-to-cloud message;
 //! - `hub`: what lanes of one hub share: connections, memory budget, governor, whether the hub is away;
-//! - [`finding`]: what a refusal means for the lane; `backoff`: how long to wait;
+//! - [`finding`]: what a refusal means for the lane; `backoff`: how long to wait; `suspicions`: what lanes tell of identities;
 //! - `plan`, `ledger`, `records`: what the data plane needs of registry and journal;
-//! - [`provision`]: integrations and their identities made, edited and removed.
+//! - [`provision`]: integrations and their identities made, edited, healed and removed.
 
 mod backoff;
 mod dead_letters;
@@ -37,6 +37,7 @@ mod shared;
 pub mod status;
 pub mod summary;
 mod supervisor;
+mod suspicions;
 #[cfg(test)]
 mod tests;
 mod trials;

@@ -52,7 +52,9 @@ impl Relay {
             sessions: Arc::new(Sessions::new((*options).clone(), session_tasks)),
             events: broadcast::Sender::new(EVENTS),
             options: Arc::clone(&options),
+            suspicions: Arc::default(),
         };
+        let suspicions = Arc::clone(&tools.suspicions);
         let dealers = Dealers::default();
         let lanes =
             Lanes::new(registry.clone(), journal.clone(), dealers.clone(), starts, &options, tools.events.clone());
@@ -64,7 +66,7 @@ impl Relay {
             move || journal.durable()
         };
         let (provisioner, worker) =
-            Provisioner::new(registry, start, Arc::new(lanes.clone()), provision_options(&options));
+            Provisioner::new(registry, start, Arc::new(lanes.clone()), suspicions, provision_options(&options));
         let handle = RelayHandle::new(lanes.clone(), provisioner);
         // What they still need must be kept in the journal before anything is appended to it.
         for (integration, begun) in

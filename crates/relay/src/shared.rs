@@ -9,12 +9,14 @@ use hubward_model::{DeviceId, IntegrationId, JournalId, Offset};
 use tokio::sync::{Notify, broadcast};
 
 use crate::deliveries::DeliveryEvent;
+use crate::finding::Finding;
 use crate::hub::{Hub, Session};
 use crate::lane::Lane;
 use crate::ledger::Ledger;
 use crate::message::MessageTerms;
 use crate::options::Options;
 use crate::pulse::Pulse;
+use crate::suspicions::{Suspicions, Told};
 use crate::trials::Trials;
 
 /// The lanes of one integration by device.
@@ -34,6 +36,8 @@ pub(crate) struct Shared {
     pub(crate) pulse: Pulse,
     /// Lanes that want a catch-up reader.
     pub(crate) hungry: Hungry,
+    /// What lanes were told of their identities.
+    suspicions: Arc<Suspicions>,
     terms: RwLock<Arc<Terms>>,
     roster: RwLock<Arc<Roster>>,
     head: AtomicU64,
@@ -61,13 +65,14 @@ pub(crate) struct Parts {
     pub(crate) ledger: Ledger,
     pub(crate) events: broadcast::Sender<DeliveryEvent>,
     pub(crate) trials: Arc<Trials>,
+    pub(crate) suspicions: Arc<Suspicions>,
     pub(crate) terms: Terms,
     pub(crate) head: Offset,
 }
 
 impl Shared {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { integration, journal, options, ledger, events, trials, terms, head } = parts;
+        let Parts { integration, journal, options, ledger, events, trials, suspicions, terms, head } = parts;
         let label = integration.as_str().to_owned();
         Self {
             meters: Meters {
@@ -83,11 +88,22 @@ impl Shared {
             trials,
             pulse: Pulse::default(),
             hungry: Hungry::default(),
+            suspicions,
             terms: RwLock::new(Arc::new(terms)),
             roster: RwLock::default(),
             head: AtomicU64::new(head.to_raw()),
             changed: AtomicBool::new(false),
         }
+    }
+
+    /// The hub said something about the identity of `device`: whoever may ask its registry is to look. The lane holds.
+    pub(crate) fn suspects(&self, device: &DeviceId, finding: Finding, words: &str) {
+        self.suspicions.tell(&self.integration, device, Told::Suspect(finding, words.to_owned()));
+    }
+
+    /// What was suspected of the identity of `device` is over.
+    pub(crate) fn is_well(&self, device: &DeviceId) {
+        self.suspicions.tell(&self.integration, device, Told::Well);
     }
 
     /// The settings of now.

@@ -30,6 +30,8 @@ pub struct HubStatus {
     pub away_since: Option<Timestamp>,
     /// Whether all lanes are slowed or wait because the hub said so.
     pub throttled: bool,
+    /// The hub says that it is suspended, disabled or gone.
+    pub suspended: bool,
     /// The last trouble with it.
     pub last_error: Option<String>,
 }

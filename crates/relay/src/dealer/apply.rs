@@ -63,6 +63,7 @@ impl Dealer {
             ledger: self.tools.ledger.clone(),
             events: self.tools.events.clone(),
             trials: Arc::clone(&self.face.trials),
+            suspicions: Arc::clone(&self.tools.suspicions),
             terms: terms(&plan.integration, session),
             head: low_water,
         }));

@@ -25,6 +25,7 @@ use crate::options::Options;
 use crate::plan::Plan;
 use crate::records::{Needed, Records};
 use crate::shared::Shared;
+use crate::suspicions::Suspicions;
 use crate::trials::Trials;
 use run::Run;
 
@@ -39,6 +40,7 @@ pub(crate) struct Tools {
     pub(crate) records: Records,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) events: broadcast::Sender<DeliveryEvent>,
+    pub(crate) suspicions: Arc<Suspicions>,
 }
 
 /// What others may see and order of an integration's dealer.

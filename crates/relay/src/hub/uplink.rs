@@ -174,6 +174,11 @@ impl Place {
 }
 
 impl Link {
+    /// Whether the hub has accepted who it is by opening it.
+    pub(crate) fn proves_identity(&self) -> bool {
+        !matches!(self, Self::Https(_))
+    }
+
     /// Sends `batch` as one transfer; the answer is the hub's word.
     pub(crate) async fn send(&self, batch: &[D2cMessage]) -> Result<(), Failure> {
         match self {

@@ -27,16 +27,25 @@ struct Task {
     /// Pauses for what passes, and for findings about the identity; only an accepted transfer resets them.
     passing: Backoff,
     identity: Backoff,
+    /// Pauses while another client uses the identity. What is accepted between two thefts is no success: only when nobody
+    /// took the link for as long as the longest pause does it begin anew, so that there is never a tug of war.
+    stolen: Backoff,
+    stolen_at: Option<Instant>,
+    /// What was told of the identity and is not known to be over.
+    suspected: Option<Finding>,
 }
 
 /// Runs a lane until it is told to stop.
 pub(crate) async fn run(lane: Arc<Lane>) {
     let timing = &lane.shared.options.timing;
-    let (passing, identity) = (timing.passing, timing.identity);
+    let (passing, identity, stolen) = (timing.passing, timing.identity, timing.stolen);
     let mut task = Task {
         link: None,
         passing: Backoff::new(passing.0, passing.1),
         identity: Backoff::new(identity.0, identity.1),
+        stolen: Backoff::new(stolen.0, stolen.1),
+        stolen_at: None,
+        suspected: None,
         lane,
     };
     // What happens rarely is boxed: an idle lane is to be small.
@@ -74,6 +83,9 @@ impl Task {
         };
         match place.link(&who).await {
             Ok(link) => {
+                if link.proves_identity() && self.suspected.is_some_and(|finding| finding != Finding::Stolen) {
+                    self.is_well();
+                }
                 self.link = Some(link);
                 lane.linked();
             }
@@ -208,11 +220,17 @@ impl Task {
         lane.shared.trials.refused(&lane.device, words);
         lane.refuse_again(words);
         self.close().await;
-        let pause = self.identity.pause();
-        let timing = &lane.shared.options.timing;
-        // Stolen: the other one is left alone for longer each time.
-        let stretch = if finding == Finding::Stolen { stretched(pause, timing.identity, timing.stolen) } else { pause };
-        self.pause_until(Instant::now() + stretch).await;
+        let pause = if finding == Finding::Stolen {
+            self.stolen_at = Some(Instant::now());
+            self.stolen.pause()
+        } else {
+            self.identity.pause()
+        };
+        let until = Instant::now() + pause;
+        // What comes of it may end the pause.
+        self.suspected = Some(finding);
+        lane.shared.suspects(&lane.device, finding, words);
+        self.pause_until(until).await;
     }
 
     /// It will pass: wait a little, longer each time.
@@ -339,6 +357,19 @@ impl Task {
         terms.session.accepted();
         self.passing.reset();
         self.identity.reset();
+        let longest = self.lane.shared.options.timing.stolen.1;
+        if self.stolen_at.is_none_or(|at| at.elapsed() > longest) {
+            self.stolen.reset();
+            self.stolen_at = None;
+        }
+        if self.suspected.is_some_and(|finding| finding != Finding::Stolen || self.stolen_at.is_none()) {
+            self.is_well();
+        }
+    }
+
+    fn is_well(&mut self) {
+        self.suspected = None;
+        self.lane.shared.is_well(&self.lane.device);
     }
 
     fn resend(&self, count: usize) {
@@ -391,12 +422,6 @@ fn dead_letter(lane: &Lane, record: hubward_model::Record, attempts: u32, why: W
         at: Timestamp::now(),
         record,
     }
-}
-
-/// The same step of a longer ladder.
-fn stretched(pause: Duration, short: (Duration, Duration), long: (Duration, Duration)) -> Duration {
-    let factor = long.0.as_secs_f64() / short.0.as_secs_f64().max(f64::EPSILON);
-    Duration::try_from_secs_f64(pause.as_secs_f64() * factor).unwrap_or(long.1).min(long.1)
 }
 
 /// Until 00:00 UTC, when a hub's day begins.

@@ -9,6 +9,7 @@ use hubward_iothub::connection_string::SharedAccessKey;
 use hubward_iothub::fault::{Advice, Cause};
 use hubward_iothub::registry::{Device, MAX_BULK, NewDevice, RegistryError};
 use hubward_model::{BindingState, DeviceId, IntegrationId, IntegrationState, OnExisting};
+use hubward_registry::heals::STEP_RECREATE;
 use hubward_registry::{Binding, BindingChange, Error, ExposeSecret as _, Integration, Keys, SecretString};
 use tracing::{debug, info, warn};
 
@@ -32,6 +33,8 @@ struct Step {
     refused: Vec<DeviceId>,
     /// To be tried again after a pause.
     again: bool,
+    /// Made again: their lanes wait.
+    healed: Vec<DeviceId>,
 }
 
 /// An identity to be made.
@@ -67,6 +70,7 @@ impl Shared {
                     if step.made > 0 {
                         pauses.reset();
                         self.lanes.refresh(id).await?;
+                        self.lanes.look_again(id, &step.healed);
                     }
                     if step.cap {
                         break;
@@ -83,6 +87,9 @@ impl Shared {
                 }
                 Err(error) => {
                     self.set_state(id, Some(IntegrationState::Attention), Some(&error.to_string())).await?;
+                    if let ProvisionError::Hub(error) = &error {
+                        self.not_heard(&integration, error).await;
+                    }
                     return Err(error);
                 }
             };
@@ -130,6 +137,7 @@ impl Shared {
         let changes = conflicts
             .map(|binding| BindingChange { state: Some(BindingState::Creating), ..BindingChange::of(binding.device) });
         self.registry.change_bindings(id, changes.collect()).await?;
+        self.heal_as_asked(id).await?;
         if self.converge_for_a_while(id).await? {
             self.verdict(id, None).await?;
         }
@@ -170,7 +178,7 @@ impl Shared {
     }
 
     /// The integration, unless it is gone or going.
-    async fn still_wanted(&self, id: &IntegrationId) -> Result<Option<Integration>, ProvisionError> {
+    pub(super) async fn still_wanted(&self, id: &IntegrationId) -> Result<Option<Integration>, ProvisionError> {
         match self.registry.integration(id).await {
             Ok(integration) if integration.state == IntegrationState::Removing => Ok(None),
             Ok(integration) => Ok(Some(integration)),
@@ -222,6 +230,9 @@ impl Shared {
                 None => {
                     step.made += 1;
                     made(&mut change, None);
+                    if binding.failed_step.as_deref() == Some(STEP_RECREATE) {
+                        step.healed.push(binding.device.clone());
+                    }
                 }
                 Some((Cause::AlreadyExists, _)) => {
                     match hub.client.get(&binding.hub_device_id).await? {
@@ -229,7 +240,10 @@ impl Shared {
                         // Deleted in this very moment: ask again.
                         None => step.again = true,
                     }
-                    step.made += usize::from(change.state == Some(BindingState::Delivering));
+                    if change.state == Some(BindingState::Delivering) {
+                        step.made += 1;
+                        step.healed.push(binding.device.clone());
+                    }
                 }
                 Some((Cause::Throttled | Cause::Busy, _)) => step.again = true,
                 Some((cause, words)) => {
@@ -262,7 +276,10 @@ impl Shared {
             return Ok(());
         }
         let conflict = |why: &str| format!("the hub has an identity {} {why}", binding.hub_device_id);
-        match (integration.settings.on_existing, device.keys()) {
+        // What was to be made again and came back meanwhile is the same device: its keys are read, never refused.
+        let comes_back = binding.failed_step.as_deref() == Some(STEP_RECREATE);
+        let on_existing = if comes_back { OnExisting::Adopt } else { integration.settings.on_existing };
+        match (on_existing, device.keys()) {
             (OnExisting::Adopt, Some((primary, secondary))) => {
                 info!(integration = %integration.id, identity = binding.hub_device_id, "an identity is adopted");
                 change.state = Some(BindingState::Delivering);
@@ -292,8 +309,10 @@ impl Shared {
     }
 
     /// Says how the integration fares now that nothing more can be made.
-    async fn conclude(&self, id: &IntegrationId) -> Result<(), ProvisionError> {
-        match self.verdict(id, None).await {
+    pub(super) async fn conclude(&self, id: &IntegrationId) -> Result<(), ProvisionError> {
+        let verdict = self.verdict(id, None).await;
+        self.tell_verdict(id, &verdict).await;
+        match verdict {
             Ok(()) => self.set_state(id, Some(IntegrationState::Active), None).await,
             Err(
                 error @ (ProvisionError::Conflict { .. }
@@ -305,7 +324,7 @@ impl Shared {
     }
 
     /// Sets state and error, but never ends a pause or a removal.
-    async fn set_state(
+    pub(super) async fn set_state(
         &self,
         id: &IntegrationId,
         state: Option<IntegrationState>,

@@ -72,6 +72,7 @@ impl Shared {
             device_id_template: template,
             on_existing: request.on_existing,
             on_missing: request.on_missing,
+            on_missing_keys: request.on_missing_keys,
             on_full: request.on_full,
             hub_ca: request.access.hub_ca.filter(|pem| !pem.trim().is_empty()),
             hub_endpoint: request.access.hub_endpoint.filter(|text| !text.trim().is_empty()),
@@ -212,7 +213,9 @@ impl Shared {
     pub(super) async fn bind_missing(&self, integration: &Integration) -> Result<(), ProvisionError> {
         if takes_all(integration) {
             let bound = self.registry.bindings(&integration.id).await?;
-            let bound: HashSet<DeviceId> = bound.into_iter().map(|binding| binding.device).collect();
+            let mut bound: HashSet<DeviceId> = bound.into_iter().map(|binding| binding.device).collect();
+            // Nor those that somebody took out of it.
+            bound.extend(self.registry.departed(&integration.id).await?);
             for device in self.registry.devices().await? {
                 if !bound.contains(&device.id) {
                     self.bind(integration, vec![device]).await?;

@@ -35,10 +35,17 @@ impl Shared {
         report: &mut Removal,
     ) -> Result<(), ProvisionError> {
         while !bindings.is_empty() {
-            let chunk: Vec<Binding> = bindings.iter().take(MAX_BULK).cloned().collect();
+            let mut chunk: Vec<Binding> = bindings.iter().take(MAX_BULK).cloned().collect();
             // The bindings go under the same lock: nobody makes again what was just deleted.
             let lock = self.hub_lock(&integration.host_name);
             let _writing = lock.lock().await;
+            // What was made again since they were read has another number.
+            let devices: Vec<_> = chunk.iter().map(|binding| binding.device.clone()).collect();
+            for now in self.registry.bindings_among(&integration.id, &devices).await? {
+                if let Some(old) = chunk.iter_mut().find(|old| old.device == now.device) {
+                    (old.made_by_us, old.generation_id) = (now.made_by_us, now.generation_id);
+                }
+            }
             let fates = self.delete_chunk(hub, integration, &chunk).await?;
             let (mut settled, mut later) = (Vec::new(), Vec::new());
             for (binding, fate) in chunk.iter().zip(fates) {

@@ -65,11 +65,19 @@ impl Shared {
         let added: Vec<DeviceId> = joining.iter().map(|binding| binding.device.clone()).collect();
         self.registry.add_bindings(&id, joining).await?;
         self.lanes.refresh(&id).await?;
+        for binding in &leaving {
+            self.registry.note_departed(&id, &binding.device).await?;
+        }
         let removed = match leaving.is_empty() {
             true => Removal::default(),
             false => self.remove_from(&integration, leaving, request.discard_backlog).await?,
         };
         if new_way {
+            if let Some(hub) = &hub {
+                self.heard(&integration, hub).await;
+            }
+            // Lanes that hold because nobody could be asked say it again.
+            self.lanes.look_again(&id, &self.lanes.unwell(&id));
             // What could not be deleted with the old string may be possible with the new one.
             self.deletions.notify_one();
         }
@@ -118,6 +126,7 @@ impl Shared {
         settings.all_devices = request.all_devices.unwrap_or(settings.all_devices);
         settings.on_existing = request.on_existing.unwrap_or(settings.on_existing);
         settings.on_missing = request.on_missing.unwrap_or(settings.on_missing);
+        settings.on_missing_keys = request.on_missing_keys.unwrap_or(settings.on_missing_keys);
         settings.on_full = request.on_full.unwrap_or(settings.on_full);
         for (slot, text) in [
             (&mut settings.content_type, &request.content_type),

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use hubward_model::{DeviceId, IntegrationId};
+use hubward_model::{BindingState, DeviceId, IntegrationId};
 
 use super::LaneControl;
 use crate::error::RelayError;
 use crate::lanes::Lanes;
+use crate::status::HubStatus;
 
 impl LaneControl for Lanes {
     fn refresh<'a>(&'a self, integration: &'a IntegrationId) -> BoxFuture<'a, Result<(), RelayError>> {
@@ -22,5 +23,23 @@ impl LaneControl for Lanes {
         limit: Duration,
     ) -> BoxFuture<'a, Result<Vec<(DeviceId, u64)>, RelayError>> {
         Lanes::drain(self, integration, device, limit).boxed()
+    }
+
+    fn look_again(&self, integration: &IntegrationId, devices: &[DeviceId]) {
+        if let Some(shared) = self.showing(integration).shared {
+            let roster = shared.roster();
+            devices.iter().filter_map(|device| roster.get(device)).for_each(|lane| lane.poke());
+        }
+    }
+
+    fn unwell(&self, integration: &IntegrationId) -> Vec<DeviceId> {
+        let Some(shared) = self.showing(integration).shared else { return Vec::new() };
+        let roster = shared.roster();
+        let unwell = roster.iter().filter(|(_, lane)| lane.shown().state != BindingState::Delivering);
+        unwell.map(|(device, _)| device.clone()).collect()
+    }
+
+    fn hub_status(&self, integration: &IntegrationId) -> HubStatus {
+        crate::lanes::hub_status(self.showing(integration).shared.as_deref(), 0)
     }
 }

@@ -14,13 +14,18 @@
 //! - `naming`: what a device is called in the hub; `hub`: the way there;
 //! - `create`: checks and stores; `converge`: makes the identities that are stored as `creating`;
 //! - `edit`; `remove`: integrations, devices in them, devices everywhere; `deletion`: which identities may be deleted;
-//! - `pending`: deletions at hubs that were away; `worker`: who runs all this, and what it resumes.
+//! - `pending`: deletions at hubs that were away;
+//! - `heal`: identities that were deleted or changed outside, repaired; `drift`: comparing with the hub; `alarms`;
+//! - `worker`: who runs all this, and what it resumes.
 
+mod alarms;
 mod converge;
 mod create;
 mod deletion;
+mod drift;
 mod edit;
 mod error;
+mod heal;
 mod hub;
 mod lanes;
 mod locks;
@@ -50,6 +55,9 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::RelayError;
+use crate::status::HubStatus;
+use crate::suspicions::Suspicions;
+pub use drift::{Difference, DriftReport, Orphan};
 pub use error::ProvisionError;
 use locks::Locks;
 pub use new_hub::{NewHub, check_hub_name, check_resource_group};
@@ -71,6 +79,44 @@ pub trait LaneControl: Send + Sync + 'static {
         device: Option<&'a DeviceId>,
         limit: Duration,
     ) -> BoxFuture<'a, Result<Vec<(DeviceId, u64)>, RelayError>>;
+
+    /// Ends the pauses of these lanes: they try again now.
+    fn look_again(&self, integration: &IntegrationId, devices: &[DeviceId]);
+
+    /// The devices whose lanes hold.
+    fn unwell(&self, integration: &IntegrationId) -> Vec<DeviceId>;
+
+    /// How the integration's hub is reached now.
+    fn hub_status(&self, integration: &IntegrationId) -> HubStatus;
+}
+
+/// Pauses of healing. The defaults are those of a server.
+#[derive(Debug, Clone)]
+pub struct Healing {
+    /// After the first word of trouble, how long others are waited for: what happens to many is judged together.
+    pub gather: Duration,
+    /// How often hubs are looked at that may be away.
+    pub watch_every: Duration,
+    /// From how long on a hub that cannot be reached raises an alarm.
+    pub away_after: Duration,
+    /// Between two questions for one identity, where no list shows all of a hub: a fifth of the 100 operations a minute
+    /// that the smallest hub allows.
+    pub look_every: Duration,
+    /// Between two rounds of comparing, and after one that failed.
+    pub look_again: Duration,
+}
+
+impl Default for Healing {
+    fn default() -> Self {
+        let s = Duration::from_secs;
+        Self {
+            gather: Duration::from_millis(200),
+            watch_every: s(5),
+            away_after: s(60),
+            look_every: s(3),
+            look_again: s(300),
+        }
+    }
 }
 
 /// Settings of provisioning. The defaults are those of a server.
@@ -92,6 +138,8 @@ pub struct Options {
     pub retry_every: Duration,
     /// How long a removal tries a hub that is away before it leaves the rest for later.
     pub away_within: Duration,
+    /// Pauses of healing.
+    pub healing: Healing,
 }
 
 impl Default for Options {
@@ -106,6 +154,7 @@ impl Default for Options {
             pauses: (s(1), s(60)),
             retry_every: s(900),
             away_within: s(10),
+            healing: Healing::default(),
         }
     }
 }
@@ -136,6 +185,12 @@ struct Shared {
     deletions: Notify,
     /// Something was left to the worker to be finished.
     unfinished: Notify,
+    /// What lanes were told of their identities.
+    suspicions: Arc<Suspicions>,
+    /// How often in a row nothing was wrong with what a lane suspected.
+    fine: heal::Fine,
+    /// How far comparing with hubs has come.
+    drift: drift::Drift,
     stop: CancellationToken,
 }
 
@@ -152,10 +207,11 @@ impl Caller {
 impl Provisioner {
     /// `start` answers the place in the journal from which on signals belong to a binding made now. The [`Worker`] must be
     /// run for anything to happen.
-    pub fn new(
+    pub(crate) fn new(
         registry: Registry,
         start: impl Fn() -> Offset + Send + Sync + 'static,
         lanes: Arc<dyn LaneControl>,
+        suspicions: Arc<Suspicions>,
         options: Options,
     ) -> (Self, Worker) {
         let shared = Arc::new(Shared {
@@ -169,6 +225,9 @@ impl Provisioner {
             removing: Locks::default(),
             deletions: Notify::new(),
             unfinished: Notify::new(),
+            suspicions,
+            fine: heal::Fine::default(),
+            drift: drift::Drift::default(),
             stop: CancellationToken::new(),
         });
         let (jobs, queue) = mpsc::channel(JOBS);
@@ -262,13 +321,22 @@ impl Provisioner {
         Ok(())
     }
 
-    /// Tries again what is being made and what was in conflict.
+    /// Tries again what is being made and what was in conflict, and repairs what differs from the hub: a person says so, so
+    /// that what was deleted twice or with many others is made again.
     ///
     /// # Errors
     /// What is still in the way.
     pub async fn reconcile(&self, id: &IntegrationId) -> Result<Integration, ProvisionError> {
         let (shared, id) = (Arc::clone(&self.shared), id.clone());
         self.submit(move |_| async move { shared.reconcile(&id).await }).await?.answer().await
+    }
+
+    /// How an integration differs from its hub, as far as that was looked at.
+    ///
+    /// # Errors
+    /// There is no such integration, or the registry failed.
+    pub async fn drift(&self, id: &IntegrationId) -> Result<DriftReport, ProvisionError> {
+        self.shared.drift_report(id).await
     }
 
     /// What is still to be deleted at hubs that were away.

@@ -1,6 +1,6 @@
 //! What is asked for, and what is answered.
 
-use hubward_model::{BodyFormat, OnExisting, OnFull, OnMissing, Transport};
+use hubward_model::{BodyFormat, OnExisting, OnFull, OnMissing, OnMissingKeys, Transport};
 use hubward_registry::{Integration, SecretString};
 use serde::Serialize;
 
@@ -49,6 +49,8 @@ pub struct Create {
     pub on_existing: OnExisting,
     /// What to do when an identity was deleted outside.
     pub on_missing: OnMissing,
+    /// Which keys an identity gets that is made again.
+    pub on_missing_keys: OnMissingKeys,
     /// What to do when a backlog is full.
     pub on_full: OnFull,
 }
@@ -69,6 +71,7 @@ impl Create {
             device_id_template: None,
             on_existing: OnExisting::Refuse,
             on_missing: OnMissing::Recreate,
+            on_missing_keys: OnMissingKeys::Same,
             on_full: OnFull::Backpressure,
         }
     }
@@ -101,6 +104,8 @@ pub struct Edit {
     pub on_existing: Option<OnExisting>,
     /// What to do when an identity was deleted outside.
     pub on_missing: Option<OnMissing>,
+    /// Which keys an identity gets that is made again.
+    pub on_missing_keys: Option<OnMissingKeys>,
     /// What to do when a backlog is full.
     pub on_full: Option<OnFull>,
     /// Devices that join.

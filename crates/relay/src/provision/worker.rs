@@ -46,6 +46,8 @@ impl Worker {
         let mut running = JoinSet::new();
         let pending = Arc::clone(&shared);
         running.spawn(async move { pending.run_pending().await }.boxed());
+        running.spawn(Arc::clone(&shared).run_healing().boxed());
+        running.spawn(Arc::clone(&shared).run_drift().boxed());
         let mut again = interval(shared.options.retry_every.max(Duration::from_secs(1)));
         again.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {

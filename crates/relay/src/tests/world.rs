@@ -20,6 +20,7 @@ use crate::lane::Shown;
 use crate::ledger::Ledger;
 use crate::options::Options;
 use crate::records::Records;
+use crate::suspicions::Suspicions;
 
 pub(super) struct World {
     pub(super) ledger: Arc<MemoryLedger>,
@@ -28,6 +29,7 @@ pub(super) struct World {
     pub(super) options: Options,
     pub(super) published: HashMap<DeviceId, Vec<(Offset, Bytes)>>,
     pub(super) session: Arc<Session>,
+    pub(super) suspicions: Arc<Suspicions>,
     running: Option<(DealerHandle, JoinHandle<()>)>,
 }
 
@@ -50,6 +52,7 @@ impl World {
             options,
             published: HashMap::new(),
             session,
+            suspicions: Arc::default(),
             running: None,
         }
     }
@@ -91,6 +94,7 @@ impl World {
                 mpsc::unbounded_channel().0,
             )),
             events: broadcast::Sender::new(16),
+            suspicions: Arc::clone(&self.suspicions),
         };
         let (dealer, handle) = Dealer::new(self.ledger.id(), tools);
         let task = tokio::spawn(dealer.run());

@@ -32,6 +32,10 @@ pub(super) struct Inside {
     pub(super) swallow: usize,
     /// Bulk calls that were carried out.
     pub(super) bulk_calls: usize,
+    /// What its Date header says.
+    pub(super) date: Option<&'static str>,
+    /// Requests that were answered.
+    pub(super) answers: usize,
     /// Deletions that were carried out.
     pub(super) deletions: usize,
     made: u64,
@@ -91,7 +95,8 @@ impl FakeHub {
                         let body = if status == 204 { String::new() } else { body.to_string() };
                         let length =
                             if status == 204 { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
-                        let head = format!("HTTP/1.1 {status} X\r\n{length}iothub-errorcode: {name}\r\n\r\n");
+                        let date = lock(&hub).date.map(|date| format!("Date: {date}\r\n")).unwrap_or_default();
+                        let head = format!("HTTP/1.1 {status} X\r\n{length}{date}iothub-errorcode: {name}\r\n\r\n");
                         if stream.write_all((head + &body).as_bytes()).await.is_err() {
                             return;
                         }
@@ -129,6 +134,7 @@ fn error(status: u16, name: &'static str) -> Answer {
 
 /// None: the connection breaks.
 fn serve(hub: &mut Inside, method: &str, path: &str, if_match: Option<&str>, body: &str) -> Option<Answer> {
+    hub.answers += 1;
     if hub.busy {
         return Some(error(503, "ServiceUnavailable"));
     }

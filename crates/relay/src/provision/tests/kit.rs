@@ -17,7 +17,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::fake_hub::FakeHub;
 use crate::error::RelayError;
-use crate::provision::{Bind, Create, LaneControl, Options, Provisioner};
+use crate::provision::{Bind, Create, Healing, LaneControl, Options, Provisioner};
+use crate::status::HubStatus;
+use crate::suspicions::Suspicions;
 
 /// How long a test waits for something before it fails.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
@@ -27,6 +29,9 @@ pub(super) struct Lanes {
     pub(super) refreshed: Mutex<Vec<IntegrationId>>,
     /// Signals that wait, by device.
     pub(super) waiting: Mutex<HashMap<DeviceId, u64>>,
+    /// Who was told to try again.
+    pub(super) woken: Mutex<Vec<DeviceId>>,
+    pub(super) status: Mutex<HubStatus>,
 }
 
 impl LaneControl for Lanes {
@@ -45,6 +50,18 @@ impl LaneControl for Lanes {
         waiting.retain(|(of, _)| device.is_none_or(|device| device == of));
         async { Ok(waiting) }.boxed()
     }
+
+    fn look_again(&self, _: &IntegrationId, devices: &[DeviceId]) {
+        self.woken.lock().unwrap().extend_from_slice(devices);
+    }
+
+    fn unwell(&self, _: &IntegrationId) -> Vec<DeviceId> {
+        Vec::new()
+    }
+
+    fn hub_status(&self, _: &IntegrationId) -> HubStatus {
+        self.status.lock().unwrap().clone()
+    }
 }
 
 pub(super) struct Kit {
@@ -53,6 +70,7 @@ pub(super) struct Kit {
     pub(super) lanes: Arc<Lanes>,
     pub(super) provisioner: Provisioner,
     pub(super) devices: Vec<DeviceId>,
+    pub(super) suspicions: Arc<Suspicions>,
     worker: JoinHandle<()>,
     options: Options,
     _folder: TempDir,
@@ -73,18 +91,27 @@ impl Kit {
             away_within: ms(60),
             answer_within: PATIENCE,
             transports: vec![Transport::Amqp, Transport::Mqtt],
+            // Comparing has its own tests.
+            healing: Healing {
+                gather: ms(1),
+                watch_every: ms(20),
+                away_after: ms(0),
+                look_every: Duration::from_secs(3600),
+                look_again: ms(1),
+            },
             ..Options::default()
         };
         let lanes = Arc::new(Lanes::default());
-        let (provisioner, worker) = start(&registry, &lanes, &options);
-        Self { hub, registry, lanes, provisioner, devices, worker, options, _folder: folder }
+        let suspicions = Arc::default();
+        let (provisioner, worker) = start(&registry, &lanes, &suspicions, &options);
+        Self { hub, registry, lanes, provisioner, devices, suspicions, worker, options, _folder: folder }
     }
 
     /// As a kill and a new start: nothing of the jobs survives but what is stored.
     pub(super) async fn restart(&mut self) {
         self.worker.abort();
         assert!((&mut self.worker).await.unwrap_err().is_cancelled());
-        let (provisioner, worker) = start(&self.registry, &self.lanes, &self.options);
+        let (provisioner, worker) = start(&self.registry, &self.lanes, &self.suspicions, &self.options);
         (self.provisioner, self.worker) = (provisioner, worker);
     }
 
@@ -137,9 +164,15 @@ pub(super) async fn until<F: Future<Output = bool>>(what: &str, mut condition: i
     assert!(timeout(PATIENCE, wait).await.is_ok(), "waited in vain until {what}");
 }
 
-fn start(registry: &Registry, lanes: &Arc<Lanes>, options: &Options) -> (Provisioner, JoinHandle<()>) {
+fn start(
+    registry: &Registry,
+    lanes: &Arc<Lanes>,
+    suspicions: &Arc<Suspicions>,
+    options: &Options,
+) -> (Provisioner, JoinHandle<()>) {
     let lanes: Arc<dyn LaneControl> = Arc::clone(lanes) as _;
-    let (provisioner, worker) = Provisioner::new(registry.clone(), || Offset::from_raw(7), lanes, options.clone());
+    let (provisioner, worker) =
+        Provisioner::new(registry.clone(), || Offset::from_raw(7), lanes, Arc::clone(suspicions), options.clone());
     (provisioner, tokio::spawn(worker.run(CancellationToken::new())))
 }
 
