@@ -1,4 +1,9 @@
+use std::time::UNIX_EPOCH;
+
+use tokio::time::{Instant, sleep};
+
 use super::*;
+use crate::clock::Clock;
 use crate::sas::Lifetime;
 
 fn short_lived() -> Target {
@@ -77,4 +82,28 @@ async fn a_renewal_that_fails_for_now_is_tried_again() {
     hub.order(Order::Token("/a", 500));
     hub.saw(|seen| seen.tokens_of("a") >= 3).await;
     soon(a.send(&[signal("x")])).await.expect("the link lives");
+}
+
+#[tokio::test(start_paused = true)]
+async fn for_hours_no_token_ends_before_its_successor_is_there_though_our_clock_is_off() {
+    // Just within what a token is renewed before its end.
+    for ahead in [-14 * 60, 0, 14 * 60] {
+        let began = Instant::now();
+        let hubs = move || 1_800_000_000 + i64::try_from(began.elapsed().as_secs()).expect("not for so long");
+        let ours = move || UNIX_EPOCH + Duration::from_secs(u64::try_from(hubs() + ahead).expect("after 1970"));
+        let target = Target { clock: Clock::from_fn(ours), ..target() };
+        let (hub, connection, _driver) = connect(Script::default(), &target).await;
+        let a = soon(connection.attach(&device("a"))).await.expect("attached");
+        for minute in 0..8 * 60 {
+            sleep(Duration::from_secs(60)).await;
+            let seen = hub.seen();
+            let (_, token) = seen.tokens.last().expect("the first");
+            let ends: i64 = token.rsplit("se=").next().expect("an end").parse().expect("seconds");
+            assert!(ends > hubs(), "after {minute} min the token has ended {} s ago, ahead {ahead} s", hubs() - ends);
+        }
+        soon(a.send(&[signal("x")])).await.expect("the link lives");
+        let seen = hub.seen();
+        assert!(seen.tokens_of("a") > 8, "it was renewed: {}", seen.tokens_of("a"));
+        assert_eq!(seen.log.iter().filter(|line| *line == "attach a").count(), 1, "the link stayed");
+    }
 }
