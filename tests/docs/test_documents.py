@@ -35,16 +35,27 @@ def with_blocks_to_run():
             yield pytest.param(document, id=str(document.relative_to(ROOT)))
 
 
-def wait_until_listening(process, port, log):
+def listens(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def wait_until_started(process, port, files, log):
+    """The files appear when everything listens; commands that a reader types a moment later need them."""
     deadline = time.monotonic() + PATIENCE
-    while True:
+    while not (listens(port) and all(file.exists() for file in files)):
         assert process.poll() is None, f"it ended: {log.read_text()}"
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        except OSError:
-            assert time.monotonic() < deadline, f"nothing listens on {port}: {log.read_text()}"
-            time.sleep(0.05)
+        assert time.monotonic() < deadline, f"nothing listens on {port}, or not all of {files} exist: {log.read_text()}"
+        time.sleep(0.05)
+
+
+def files_of(command, folder):
+    """What a server writes once it has started: its port file, if it is told to, and what the commands use."""
+    files = [folder / name for name in re.findall(r"--port-file (\S+)", command)]
+    return files + [folder / "hubward-data.admin.json"] if command.startswith("hubward up") else files
 
 
 @pytest.mark.parametrize("document", list(with_blocks_to_run()))
@@ -66,7 +77,7 @@ def test_shell_blocks_run_as_they_stand(document, tmp_path):
                         stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                     )
                 running.append((process, log))
-                wait_until_listening(process, port, log)
+                wait_until_started(process, port, files_of(text.strip(), tmp_path), log)
                 continue
             assert note == "", f"{document.name}: unknown note {note!r}"
             script.append(text)

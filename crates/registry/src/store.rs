@@ -3,16 +3,16 @@
 use std::fs::{self, File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use hubward_model::{JournalId, Timestamp};
 use secrecy::SecretString;
-use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{Connection as _, Row as _};
+use sqlx::{Connection as _, Row as _, SqlStr};
 use tokio::sync::{Mutex, MutexGuard, watch};
 
 use crate::alarms::OpenAlarms;
@@ -21,7 +21,14 @@ use crate::logins::Logins;
 use crate::seal::{DataKey, Place, SealError, Sealer};
 use crate::{Error, OpenError};
 
-static MIGRATIONS: Migrator = sqlx::migrate!();
+/// The migrations: number, name, statements. `build.rs` lists the files of the folder `migrations`.
+static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
+    let files = include!(concat!(env!("OUT_DIR"), "/migrations.rs"));
+    let migrations = files.map(|(version, name, statements): (i64, &'static str, &'static str)| {
+        Migration::new(version, name.into(), MigrationType::Simple, SqlStr::from_static(statements), false)
+    });
+    Migrator::with_migrations(migrations.into())
+});
 
 /// Connections that only read.
 const READERS: u32 = 4;
