@@ -29,3 +29,27 @@ CREATE TABLE device_silence (
     watched BOOLEAN NOT NULL,
     limit_ms BIGINT
 );
+
+-- Who is told of alarms: one row, or none. The target is for people; the address may hold a secret and is sealed with
+-- the key that signs.
+CREATE TABLE webhooks (
+    id TEXT NOT NULL PRIMARY KEY,
+    target TEXT NOT NULL,
+    secret BLOB NOT NULL,
+    ca TEXT,
+    created_at BIGINT NOT NULL,
+    sent BIGINT NOT NULL,
+    dropped BIGINT NOT NULL,
+    last_sent_at BIGINT,
+    failing_since BIGINT,
+    last_error TEXT
+);
+
+-- What it is still to be told, the oldest first.
+CREATE TABLE webhook_notices (
+    number BIGINT NOT NULL PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    event TEXT NOT NULL,
+    alarm TEXT NOT NULL,
+    at BIGINT NOT NULL
+);

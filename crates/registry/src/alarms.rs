@@ -5,15 +5,17 @@
 //! (the disk is full) is open nonetheless, until it can be.
 
 use std::collections::HashMap;
+use std::str::FromStr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hubward_model::{DeviceId, IntegrationId, Timestamp};
+use serde::{Deserialize, Serialize};
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
-use sqlx::{QueryBuilder, Sqlite};
-use tokio::sync::broadcast;
+use sqlx::{Connection as _, QueryBuilder, Sqlite};
+use tokio::sync::{broadcast, watch};
 
 use crate::row::Row;
-use crate::{Error, Registry, random};
+use crate::{Error, Registry, random, webhook};
 
 mod kind;
 
@@ -27,7 +29,7 @@ pub const KEPT: i64 = 10_000;
 const CHANGES: usize = 256;
 
 /// Which alarm.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct AlarmKey {
     /// What it is about.
     pub kind: AlarmKind,
@@ -75,7 +77,7 @@ pub struct Alarm {
 }
 
 /// An alarm that was raised.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RaisedAlarm {
     /// Its id.
     pub id: String,
@@ -114,6 +116,30 @@ pub enum AlarmEvent {
     Cleared,
 }
 
+impl AlarmEvent {
+    const ALL: [Self; 4] = [Self::Raised, Self::Updated, Self::Acknowledged, Self::Cleared];
+
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Raised => "raised",
+            Self::Updated => "updated",
+            Self::Acknowledged => "acknowledged",
+            Self::Cleared => "cleared",
+        }
+    }
+}
+
+impl FromStr for AlarmEvent {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|event| event.as_str() == word);
+        found.ok_or_else(|| format!("{word:?} is nothing that happens to an alarm"))
+    }
+}
+
 /// A change of an alarm.
 #[derive(Debug, Clone)]
 pub struct AlarmChange {
@@ -121,6 +147,8 @@ pub struct AlarmChange {
     pub event: AlarmEvent,
     /// The alarm, after it.
     pub alarm: RaisedAlarm,
+    /// Whether it is on disk, and with it the notice of the webhook. False while the disk takes nothing.
+    pub stored: bool,
 }
 
 /// Which alarms; what is absent does not matter.
@@ -155,6 +183,8 @@ pub struct AlarmCounts {
 pub(crate) struct OpenAlarms {
     open: Mutex<HashMap<AlarmKey, Known>>,
     changes: broadcast::Sender<AlarmChange>,
+    /// Counts how often the webhook was set or removed.
+    webhook: watch::Sender<u64>,
 }
 
 struct Known {
@@ -164,7 +194,7 @@ struct Known {
 
 impl Default for OpenAlarms {
     fn default() -> Self {
-        Self { open: Mutex::default(), changes: broadcast::Sender::new(CHANGES) }
+        Self { open: Mutex::default(), changes: broadcast::Sender::new(CHANGES), webhook: watch::Sender::new(0) }
     }
 }
 
@@ -173,9 +203,9 @@ impl OpenAlarms {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tell(&self, event: AlarmEvent, alarm: &RaisedAlarm) {
+    fn tell(&self, event: AlarmEvent, alarm: &RaisedAlarm, stored: bool) {
         // Nobody may be listening.
-        let _ = self.changes.send(AlarmChange { event, alarm: alarm.clone() });
+        let _ = self.changes.send(AlarmChange { event, alarm: alarm.clone(), stored });
     }
 }
 
@@ -217,11 +247,11 @@ impl Registry {
             now.updated_at = Timestamp::now();
         }
         (now.cause, now.remedy) = (alarm.cause, alarm.remedy);
-        let stored = store(&mut writer.connection, &mut now).await;
         let event = if before.is_some() { AlarmEvent::Updated } else { AlarmEvent::Raised };
+        let stored = store(&mut writer.connection, event, &mut now).await;
         alarms.lock().insert(alarm.key, Known { alarm: now.clone(), stored: stored.is_ok() });
         if changed {
-            alarms.tell(event, &now);
+            alarms.tell(event, &now, stored.is_ok());
         }
         stored
     }
@@ -255,18 +285,18 @@ impl Registry {
             return Ok(alarm);
         }
         let now = Timestamp::now();
-        let sql = "UPDATE alarms SET acknowledged_at = $1, acknowledged_by = $2 WHERE id = $3";
-        let update = sqlx::query(sql).bind(now.as_millis()).bind(who).bind(id);
-        update.execute(&mut *writer.connection).await?;
         alarm.acknowledged_at = Some(now);
         alarm.acknowledged_by = Some(who.to_owned());
         if alarm.key.kind.is_event() {
             return self.close_alarm(&mut writer.connection, alarm, now).await;
         }
+        let sql = "UPDATE alarms SET acknowledged_at = $1, acknowledged_by = $2 WHERE id = $3";
+        let update = sqlx::query(sql).bind(now.as_millis()).bind(who).bind(id);
+        update.execute(&mut *writer.connection).await?;
         if let Some(known) = alarms.lock().get_mut(&alarm.key) {
             known.alarm = alarm.clone();
         }
-        alarms.tell(AlarmEvent::Acknowledged, &alarm);
+        alarms.tell(AlarmEvent::Acknowledged, &alarm, true);
         Ok(alarm)
     }
 
@@ -347,6 +377,16 @@ impl Registry {
         self.inner.alarms.changes.subscribe()
     }
 
+    /// Fires when the webhook is set or removed.
+    #[must_use]
+    pub fn webhook_changes(&self) -> watch::Receiver<u64> {
+        self.inner.alarms.webhook.subscribe()
+    }
+
+    pub(crate) fn webhook_changed(&self) {
+        self.inner.alarms.webhook.send_modify(|changes| *changes += 1);
+    }
+
     /// Clears the open alarms about integrations, devices and bindings that are gone, and answers how many; forgets
     /// the oldest cleared ones beyond [`KEPT`].
     ///
@@ -392,11 +432,16 @@ impl Registry {
         mut alarm: RaisedAlarm,
         now: Timestamp,
     ) -> Result<RaisedAlarm, Error> {
-        let close = sqlx::query("UPDATE alarms SET cleared_at = $1 WHERE id = $2").bind(now.as_millis());
-        close.bind(&alarm.id).execute(connection).await?;
         alarm.cleared_at = Some(now);
+        let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
+        let close =
+            sqlx::query("UPDATE alarms SET cleared_at = $1, acknowledged_at = $2, acknowledged_by = $3 WHERE id = $4");
+        let close = close.bind(now.as_millis()).bind(alarm.acknowledged_at.map(Timestamp::as_millis));
+        close.bind(&alarm.acknowledged_by).bind(&alarm.id).execute(&mut *tx).await?;
+        webhook::queue(&mut tx, AlarmEvent::Cleared, &alarm, now).await?;
+        tx.commit().await?;
         self.inner.alarms.lock().remove(&alarm.key);
-        self.inner.alarms.tell(AlarmEvent::Cleared, &alarm);
+        self.inner.alarms.tell(AlarmEvent::Cleared, &alarm, true);
         Ok(alarm)
     }
 
@@ -431,8 +476,9 @@ fn raised(alarm: &Alarm) -> RaisedAlarm {
     }
 }
 
-/// Writes an alarm, and learns the names of what it is about.
-async fn store(connection: &mut SqliteConnection, alarm: &mut RaisedAlarm) -> Result<(), Error> {
+/// Writes an alarm and the notice of it, and learns the names of what it is about.
+async fn store(connection: &mut SqliteConnection, event: AlarmEvent, alarm: &mut RaisedAlarm) -> Result<(), Error> {
+    let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
     let row = sqlx::query(
         "INSERT INTO alarms (id, kind, integration, device, integration_name, device_name, cause, remedy, since, \
          updated_at, acknowledged_at, acknowledged_by) \
@@ -452,12 +498,15 @@ async fn store(connection: &mut SqliteConnection, alarm: &mut RaisedAlarm) -> Re
     .bind(alarm.updated_at.as_millis())
     .bind(alarm.acknowledged_at.map(Timestamp::as_millis))
     .bind(&alarm.acknowledged_by)
-    .fetch_one(connection)
+    .fetch_one(&mut *tx)
     .await?;
     let row = Row { table: "alarms", row: &row };
     alarm.integration_name = row.get("integration_name")?;
     alarm.device_name = row.get("device_name")?;
-    Ok(())
+    if event == AlarmEvent::Raised {
+        webhook::queue(&mut tx, event, alarm, alarm.since).await?;
+    }
+    Ok(tx.commit().await?)
 }
 
 fn push_conditions(query: &mut QueryBuilder<Sqlite>, filter: &AlarmFilter) {

@@ -12,7 +12,7 @@ pub enum Error {
     /// There is no such thing.
     #[error("there is no {what} {name:?}")]
     NotFound {
-        /// Device, integration, binding, dead letter, alarm, draft, user, API token, pending deletion.
+        /// Device, integration, binding, dead letter, alarm, webhook, draft, user, API token, pending deletion.
         what: &'static str,
         /// What was looked for.
         name: String,

@@ -19,7 +19,7 @@
 //! - [`directory`]: devices and bindings by the page; [`observed`], [`connections`], [`milestones`]: what devices did;
 //! - [`drafts`]: wizards that were begun; [`usage`]: what hubs accepted today;
 //! - [`users`], [`sessions`], [`setup`], [`tokens`]: people, their logins, the first of them, and scripts;
-//! - [`alarms`]: what needs somebody's eye;
+//! - [`alarms`], [`webhook`], [`silence`]: what needs somebody's eye, who is told, and when a device is silent;
 //! - [`audit`], [`idempotency`]: what they did, and what they were answered.
 
 pub mod alarms;
@@ -44,10 +44,12 @@ pub mod rotate;
 pub mod seal;
 pub mod sessions;
 pub mod setup;
+pub mod silence;
 pub mod store;
 pub mod tokens;
 pub mod usage;
 pub mod users;
+pub mod webhook;
 
 mod password;
 mod random;
@@ -77,10 +79,12 @@ pub use rotate::Rotated;
 pub use seal::SealError;
 pub use secrecy::{ExposeSecret, SecretString};
 pub use sessions::{Session, SessionLimits};
+pub use silence::Silence;
 pub use store::{KeyInfo, Registry};
 pub use tokens::ApiToken;
 pub use usage::HubUsage;
 pub use users::{Role, User};
+pub use webhook::{Notice, Webhook, WebhookSecrets};
 
 #[cfg(test)]
 mod testing;

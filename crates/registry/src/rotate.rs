@@ -17,6 +17,7 @@ const SEALED: &[(&str, &str)] = &[
     ("pending_deletions", "connection_string"),
     ("idempotency", "answer"),
     ("draft_secrets", "connection_string"),
+    ("webhooks", "secret"),
 ];
 
 /// What a rotation did.

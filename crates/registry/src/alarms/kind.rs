@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 /// A word that is no kind of alarm.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is no kind of alarm")]
@@ -11,9 +13,9 @@ pub struct UnknownKind(String);
 macro_rules! kinds {
     ($($(#[$doc:meta])* $variant:ident = $word:literal, $title:literal;)+) => {
         /// What an alarm is about.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         pub enum AlarmKind {
-            $($(#[$doc])* $variant),+
+            $($(#[$doc])* #[serde(rename = $word)] $variant),+
         }
 
         impl AlarmKind {
