@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail at any step")]
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use hubward_mqtt::client::{Client, ClientError, ConnectOptions, SubscribeResult};
 use hubward_mqtt::protocol::{Publish, Qos, Version};
 use hubward_tests::{Device, Server, ServerOptions, World};
@@ -60,6 +62,17 @@ async fn a_payload_over_what_the_hub_takes_is_a_dead_letter_with_its_size_and_co
     assert_eq!(letters[0]["device"], "kitchen");
     assert!(letters[0]["size"].as_u64().unwrap() >= 300 * 1024, "{letters:?}");
     assert!(!letters[0]["reason"].as_str().unwrap().is_empty());
+    assert!(!letters[0]["remedy"].as_str().unwrap().is_empty());
+    assert!(letters[0]["attempts"].is_u64() && letters[0]["at"].is_string(), "{letters:?}");
+
+    // One line of JSON for the one letter, with its payload.
+    let exported = world.server.cli().json(&["deadletter", "export", "--all"]).await.unwrap();
+    assert_eq!(exported["id"], letters[0]["id"]);
+    let body = STANDARD.decode(exported["body_base64"].as_str().unwrap()).unwrap();
+    assert_eq!(body, vec![7u8; 300 * 1024]);
+    let discarded = world.server.cli().json(&["deadletter", "discard", "--all"]).await.unwrap();
+    assert_eq!(discarded["done"], 1);
+    assert_eq!(world.server.cli().json(&["deadletter", "list"]).await.unwrap(), json!([]));
 }
 
 #[tokio::test(flavor = "multi_thread")]

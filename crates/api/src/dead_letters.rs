@@ -110,6 +110,11 @@ fn words_of(code: &str) -> (&'static str, &'static str) {
             "larger than IoT Hub takes (256 KB with its properties)",
             "let the device send smaller messages; Retry helps only after the integration's body was changed",
         ),
+        "ends_connections" => (
+            "its connection ended each time it was sent, with nothing else on it",
+            "compare it with the signals that arrive (Show, Download); Retry it once what it meets on the way is mended, \
+             or Discard it",
+        ),
         _ => (
             "refused by the hub for good",
             "read the hub's words; change topic, body or properties, then Retry, or Discard it",

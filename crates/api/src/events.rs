@@ -1,4 +1,5 @@
-//! Server-sent events: signals as they become durable, deliveries as hubs answer, connections as they come and go.
+//! Server-sent events: signals as they become durable, deliveries as hubs answer, connections as they come and go,
+//! alarms as they are raised and cleared.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -12,6 +13,7 @@ use futures_util::Stream;
 use hubward_broker::{BrokerEvent, Owner};
 use hubward_journal::{Chunk, LookBack, Reader};
 use hubward_model::{DeviceId, IntegrationId, Kind, Offset, Record};
+use hubward_registry::AlarmChange;
 use hubward_relay::DeliveryEvent;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -25,6 +27,7 @@ use crate::access::Read;
 use crate::extract::Params;
 use crate::filters::Matcher;
 use crate::openapi::words;
+use crate::shapes::alarms::AlarmChanged;
 use crate::shapes::events::{ConnectionEvent, DeliveryEvent as DeliveryShown, Lagged};
 use crate::shapes::signals::SignalLine;
 use crate::{ApiError, Services, connections, signals};
@@ -47,9 +50,9 @@ pub(crate) fn routes() -> OpenApiRouter<Services> {
 pub(crate) struct StreamParams {
     /// Only events of this device.
     device: Option<String>,
-    /// Only signals and deliveries of this integration.
+    /// Only signals, deliveries and alarms of this integration.
     integration: Option<String>,
-    /// Comma-separated kinds: signal, delivery, connection; none: all.
+    /// Comma-separated kinds: signal, delivery, connection, alarm; none: all.
     types: Option<String>,
     /// Only signals whose topic fits this filter.
     topic: Option<String>,
@@ -63,7 +66,7 @@ pub(crate) struct StreamParams {
     last: Option<usize>,
 }
 
-/// Listen to what happens: server-sent events `signal`, `delivery`, `connection`; `gap` and `lagged` say what is missing.
+/// Listen to what happens: server-sent events `signal`, `delivery`, `connection`, `alarm`; `gap` and `lagged` say what is missing.
 ///
 /// The id of a `signal` is its offset: with `Last-Event-ID` the stream goes on after it.
 #[utoipa::path(get, path = "/events", tag = "signals",
@@ -101,6 +104,7 @@ pub(crate) async fn stream(
         reader: kinds.signal.then(|| services.journal.reader(from)),
         deliveries: kinds.delivery.then(|| services.relay.events()),
         connections: kinds.connection.then(|| services.broker.subscribe_events()),
+        alarms: kinds.alarm.then(|| services.registry.alarm_changes()),
         queue: VecDeque::new(),
         names: Names::default(),
         device,
@@ -135,22 +139,26 @@ struct Kinds {
     signal: bool,
     delivery: bool,
     connection: bool,
+    alarm: bool,
 }
 
 impl Kinds {
     fn parse(words: Option<&str>) -> Result<Self, ApiError> {
-        let Some(words) = words else { return Ok(Self { signal: true, delivery: true, connection: true }) };
-        let mut kinds = Self { signal: false, delivery: false, connection: false };
+        let Some(words) = words else {
+            return Ok(Self { signal: true, delivery: true, connection: true, alarm: true });
+        };
+        let mut kinds = Self { signal: false, delivery: false, connection: false, alarm: false };
         for word in words.split(',') {
             match word.trim() {
                 "signal" => kinds.signal = true,
                 "delivery" => kinds.delivery = true,
                 "connection" => kinds.connection = true,
+                "alarm" => kinds.alarm = true,
                 other => {
                     return Err(ApiError::bad_request(
                         "bad_type",
                         format!("{other:?} is no kind of event"),
-                        "use signal, delivery or connection",
+                        "use signal, delivery, connection or alarm",
                     )
                     .field("types"));
                 }
@@ -170,6 +178,7 @@ struct Feed {
     reader: Option<Reader>,
     deliveries: Option<Receiver<DeliveryEvent>>,
     connections: Option<Receiver<BrokerEvent>>,
+    alarms: Option<Receiver<AlarmChange>>,
     queue: VecDeque<Event>,
     names: Names,
 }
@@ -179,6 +188,7 @@ enum Next {
     Signals(Chunk),
     Delivery(DeliveryEvent),
     Connection(BrokerEvent),
+    Alarm(Box<AlarmChange>),
     Missed(&'static str, u64),
     End,
 }
@@ -195,11 +205,13 @@ impl Feed {
                 chunk = next_chunk(&mut self.reader) => chunk.map_or(Next::End, Next::Signals),
                 event = receive(&mut self.deliveries) => or_missed("delivery", event, Next::Delivery),
                 event = receive(&mut self.connections) => or_missed("connection", event, Next::Connection),
+                event = receive(&mut self.alarms) => or_missed("alarm", event, |change| Next::Alarm(Box::new(change))),
             };
             match next {
                 Next::Signals(chunk) => self.queue_signals(chunk).await,
                 Next::Delivery(event) => self.queue_delivery(event).await,
                 Next::Connection(event) => self.queue_connection(&event),
+                Next::Alarm(change) => self.queue_alarm(*change),
                 Next::Missed(kind, missed) => self.push("lagged", None, &Lagged { kind: kind.to_owned(), missed }),
                 Next::End => return None,
             }
@@ -279,6 +291,17 @@ impl Feed {
             peer: peer.to_string(),
         };
         self.push("connection", None, &shown);
+    }
+
+    fn queue_alarm(&mut self, change: AlarmChange) {
+        let key = &change.alarm.key;
+        if self.device.is_some() && self.device != key.device
+            || self.integration.is_some() && self.integration != key.integration
+        {
+            return;
+        }
+        let event = change.event.as_str().to_owned();
+        self.push("alarm", None, &AlarmChanged { event, alarm: change.alarm.into() });
     }
 
     fn push<T: Serialize>(&mut self, kind: &str, id: Option<Offset>, value: &T) {

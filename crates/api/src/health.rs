@@ -9,17 +9,16 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, extract::Request};
 
 use hubward_journal::Health;
-use metrics::{counter, gauge};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::access::{Peer, check_metrics};
 use crate::shapes::misc::Health as HealthShown;
-use crate::{ApiError, Services};
+use crate::{ApiError, Services, metrics};
 
 /// Routes of the root, open to everybody but for the metrics page.
 pub(crate) fn routes() -> OpenApiRouter<Services> {
-    OpenApiRouter::new().routes(routes!(alive)).routes(routes!(ready)).routes(routes!(metrics))
+    OpenApiRouter::new().routes(routes!(alive)).routes(routes!(ready)).routes(routes!(page))
 }
 
 /// Whether the process answers.
@@ -57,37 +56,17 @@ fn journal_problem(health: Health) -> Option<String> {
     }
 }
 
-/// Figures that somebody keeps already are taken when they are asked for.
-fn take_figures(services: &Services) {
-    let info = services.journal.info();
-    counter!("hubward_journal_records_total").absolute(info.records);
-    counter!("hubward_journal_commits_total").absolute(info.commits);
-    counter!("hubward_journal_failed_commits_total").absolute(info.failed_commits);
-    counter!("hubward_journal_refused_total", "reason" => "full").absolute(info.refused_full);
-    counter!("hubward_journal_refused_total", "reason" => "failed").absolute(info.refused_failed);
-    counter!("hubward_journal_removed_segments_total").absolute(info.removed_segments);
-    counter!("hubward_journal_damaged_gaps_total").absolute(info.damaged_gaps);
-    #[allow(clippy::cast_precision_loss, reason = "a gauge is a float")]
-    for (name, value) in [
-        ("hubward_journal_bytes", info.bytes),
-        ("hubward_journal_limit_bytes", info.limit_bytes),
-        ("hubward_journal_pending_bytes", info.pending_bytes),
-    ] {
-        gauge!(name).set(value as f64);
-    }
-}
-
 /// Figures in Prometheus' text form. From this machine open; from elsewhere with a token of scope metrics.
 #[utoipa::path(get, path = "/metrics", tag = "server", security((), ("token" = ["metrics"])),
     responses((status = 200, description = "Metrics", content_type = "text/plain", body = String)))]
-pub(crate) async fn metrics(
+pub(crate) async fn page(
     State(services): State<Services>,
     peer: Option<Extension<Peer>>,
     headers: HeaderMap,
     _: Request,
 ) -> Result<Response, ApiError> {
     check_metrics(&services, peer.map(|Extension(peer)| peer), &headers).await?;
-    take_figures(&services);
+    metrics::take(&services).await;
     let text = services.metrics.render();
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
 }

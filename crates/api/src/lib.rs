@@ -15,10 +15,12 @@
 //! - `extract`: bodies and queries whose refusals are problem details too; `filters`: topic filters that a user gives;
 //! - `paging`, `etag`, [`idempotency`]: parts of lists, versions of what is edited, creates that may be repeated;
 //! - `headers`, `long_answers`: what is said of every answer, and when long ones end;
-//! - the handlers: [`devices`], [`integrations`], [`dead_letters`], [`signals`], [`events`], `session`, [`tokens`],
-//!   [`users`], `audit`, [`server`], [`health`].
+//! - the handlers: [`devices`], [`integrations`], [`dead_letters`], [`alarms`], `silence`,
+//!   [`webhook`], [`metrics`], [`signals`], [`events`], `session`,
+//!   [`tokens`], [`users`], `audit`, [`server`], [`health`].
 
 pub mod access;
+pub mod alarms;
 mod audit;
 pub mod charts;
 pub mod connections;
@@ -38,6 +40,7 @@ pub mod idempotency;
 pub mod import;
 pub mod integrations;
 mod long_answers;
+pub mod metrics;
 pub mod openapi;
 pub mod overview;
 mod paging;
@@ -48,9 +51,12 @@ pub mod services;
 mod session;
 pub mod shapes;
 pub mod signals;
+mod silence;
 pub mod tokens;
 pub mod users;
+pub mod webhook;
 
 pub use access::{Access, Peer, Scope};
 pub use error::ApiError;
 pub use services::{Activity, OwnHub, Services, router};
+pub use webhook::Notifier;

@@ -10,7 +10,7 @@ use utoipa_axum::routes;
 
 use crate::access::Read;
 use crate::shapes::overview::{DeviceTotals, Disk, FirstStep, FirstSteps, Overview};
-use crate::{ApiError, Services, integrations};
+use crate::{ApiError, Services, alarms, integrations};
 
 /// How many integrations are shown.
 const INTEGRATIONS: u32 = 100;
@@ -41,6 +41,7 @@ pub(crate) async fn overview(State(services): State<Services>, _: Read) -> Resul
         waiting: shown.iter().map(|one| one.waiting).sum(),
         oldest_waiting_at: shown.iter().filter_map(|one| one.oldest_waiting_at).min(),
         dead_letters: groups.iter().map(|group| group.number).sum(),
+        alarms: alarms::open_alarms(&services),
         server_started_at: services.activity.started_at(),
         disk: disk(&services).await,
         integrations_total: services.registry.integration_count().await?,

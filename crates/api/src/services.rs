@@ -18,10 +18,11 @@ use utoipa_axum::routes;
 
 use crate::idempotency::{self, Running};
 use crate::shapes::misc::About;
+use crate::webhook::Notifier;
 use crate::{Access, ApiError, access, headers};
 use crate::{
-    audit, charts, connections, console, dead_letters, devices, drafts, events, health, hubs, import, integrations,
-    openapi, overview, previews, server, session, signals, tokens, users,
+    alarms, audit, charts, connections, console, dead_letters, devices, drafts, events, health, hubs, import,
+    integrations, openapi, overview, previews, server, session, signals, silence, tokens, users, webhook,
 };
 
 /// Largest request body; the largest that is wanted is an integration with ten thousand devices.
@@ -67,6 +68,8 @@ pub struct Services {
     pub relay: RelayHandle,
     /// Signals counted.
     pub activity: Arc<dyn Activity>,
+    /// Who sends notices of alarms.
+    pub notifier: Arc<dyn Notifier>,
     /// What `/metrics` shows.
     pub metrics: PrometheusHandle,
     /// How the interface is reached.
@@ -102,6 +105,9 @@ pub(crate) fn routes(
         .merge(drafts::routes())
         .merge(hubs::routes())
         .merge(dead_letters::routes())
+        .merge(alarms::routes())
+        .merge(silence::routes())
+        .merge(webhook::routes())
         .merge(events::routes());
     OpenApiRouter::new()
         .nest("/api/v1", session::open_routes().merge(guarded(v1)))

@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 
 use hubward_model::Problem;
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::settings::LogFormat;
@@ -12,6 +12,10 @@ use crate::config::settings::LogFormat;
 /// that `--log trace` shows no secret.
 const QUIET: &str =
     "hyper=info,hyper_util=info,reqwest=info,rustls=info,sqlx=warn,axum=info,tower=info,h2=info,mio=info";
+
+/// The steps of delays: from a commit on a fast disk to a hub that was away for an hour.
+const SECONDS: &[f64] =
+    &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0];
 
 /// Writes logs to standard error.
 pub fn log_to_stderr(filter: &str, format: LogFormat) -> Result<(), Problem> {
@@ -34,9 +38,62 @@ pub fn log_to_stderr(filter: &str, format: LogFormat) -> Result<(), Problem> {
     done.map_err(|error| Problem::new("internal", format!("logs cannot be set up: {error}"), "report it"))
 }
 
+/// Histograms have the same steps everywhere, so that they can be added up.
+fn builder() -> Result<PrometheusBuilder, metrics_exporter_prometheus::BuildError> {
+    PrometheusBuilder::new().set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), SECONDS)
+}
+
 /// Collects metrics from now on.
 pub fn record_metrics() -> Result<PrometheusHandle, Problem> {
-    PrometheusBuilder::new()
-        .install_recorder()
-        .map_err(|error| Problem::new("internal", format!("metrics cannot be set up: {error}"), "report it"))
+    let refused = |error: metrics_exporter_prometheus::BuildError| {
+        Problem::new("internal", format!("metrics cannot be set up: {error}"), "report it")
+    };
+    let handle = builder().map_err(refused)?.install_recorder().map_err(refused)?;
+    hubward_api::metrics::describe();
+    Ok(handle)
+}
+
+#[cfg(test)]
+mod tests {
+    use hubward_api::metrics::{Kind, METRICS, describe};
+    use metrics_exporter_prometheus::PrometheusRecorder;
+
+    use super::*;
+
+    /// Records one value of every figure.
+    fn touch_all(recorder: &PrometheusRecorder) {
+        metrics::with_local_recorder(recorder, || {
+            describe();
+            for metric in METRICS {
+                let labels: Vec<metrics::Label> =
+                    metric.labels.iter().map(|label| metrics::Label::new(*label, "some")).collect();
+                match metric.kind {
+                    Kind::Counter => metrics::counter!(metric.name, labels).increment(1),
+                    Kind::Gauge => metrics::gauge!(metric.name, labels).set(1.0),
+                    Kind::Histogram => metrics::histogram!(metric.name, labels).record(0.02),
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn every_figure_of_the_page_has_help_and_type_and_histograms_have_steps() {
+        let recorder = builder().unwrap().build_recorder();
+        touch_all(&recorder);
+        let page = recorder.handle().render();
+        for metric in METRICS {
+            let name = metric.name;
+            let kind = format!("{:?}", metric.kind).to_lowercase();
+            assert!(page.contains(&format!("# HELP {name} {}\n", metric.help)), "{name}:\n{page}");
+            assert!(page.contains(&format!("# TYPE {name} {kind}\n")), "{name}:\n{page}");
+            if metric.kind == Kind::Histogram {
+                assert!(page.contains(&format!("{name}_bucket")), "{name}:\n{page}");
+            }
+        }
+        for line in page.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+            let name = line.split(['{', ' ']).next().unwrap_or_default();
+            let plain = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
+            assert!(METRICS.iter().any(|metric| metric.name == name || metric.name == plain), "{line}");
+        }
+    }
 }

@@ -14,6 +14,7 @@ const TAGS: &[(&str, &str)] = &[
     ("signals", "What devices sent: history, traces, charts, events"),
     ("integrations", "The hubs that signals go to"),
     ("dead letters", "Signals that a hub refused for good"),
+    ("alarms", "What needs somebody's eye, and who is told of it"),
     ("session", "Logging in and out; the first start"),
     ("access", "Users, API tokens, who changed what"),
     ("server", "Keys, journal, health, metrics, this document"),

@@ -69,6 +69,11 @@ word!(
     text("What a hub knows a message by: the same for every repeat of it").build()
 );
 word!(
+    /// What an alarm is about.
+    AlarmKind,
+    one_of("What an alarm is about", hubward_registry::AlarmKind::ALL.iter().map(|kind| kind.as_str()))
+);
+word!(
     /// What a user may do.
     Role,
     one_of("What a user may do", hubward_registry::Role::ALL.iter().map(|role| role.as_str()))

@@ -3,6 +3,7 @@
 //! Scripts rely on the names. A field may be added; none is renamed or taken away.
 
 pub mod access;
+pub mod alarms;
 pub mod dead_letters;
 pub mod devices;
 pub mod drafts;

@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 
 use crate::openapi::words;
 
+use super::alarms::AlarmTotals;
 use super::integrations::{Cause, IntegrationShow};
 
 /// Everything at one look.
@@ -22,6 +23,9 @@ pub struct Overview {
     pub oldest_waiting_at: Option<Timestamp>,
     /// Signals given up.
     pub dead_letters: u64,
+    /// Alarms.
+    #[serde(default)]
+    pub alarms: AlarmTotals,
     /// When the server started.
     #[schema(value_type = words::Timestamp)]
     pub server_started_at: Timestamp,

@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod access;
+mod alarms;
 mod handlers;
 mod kit;
 mod openapi;
+mod operations;
 mod pages;
 mod rights;
 mod session;

@@ -131,6 +131,9 @@ async fn show(client: &Client, id: &str, json: bool) -> Result<(), Failure> {
     if let Some(error) = &row.hub_error {
         output::line(&format!("hub's word   {error}"))?;
     }
+    if !row.remedy.is_empty() {
+        output::line(&format!("what to do   {}", row.remedy))?;
+    }
     output::line(&format!("message-id   {}", row.message_id))?;
     output::line(&format!("payload      {} bytes, base64 with --json", row.size))
 }

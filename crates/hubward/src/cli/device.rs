@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use hubward_api::shapes::Page;
+use hubward_api::shapes::alarms::{SilenceEdit, SilenceShow};
 use hubward_api::shapes::devices::{Credentials, DeviceEdit, DeviceRow, DeviceShow, NewDevice};
 use hubward_api::shapes::integrations::Removal;
 use hubward_api::shapes::misc::About;
@@ -66,6 +67,18 @@ enum DeviceCommand {
         #[arg(long)]
         discard_backlog: bool,
     },
+    /// Show after how long its silence raises an alarm, or switch that alarm on or off
+    #[command(after_help = "Examples:\n  hubward device silence kitchen\n  hubward device silence kitchen --ignore")]
+    Silence {
+        /// Name or id
+        name: String,
+        /// No alarm when it is silent
+        #[arg(long)]
+        ignore: bool,
+        /// An alarm when it is silent for longer than it usually is
+        #[arg(long, conflicts_with = "ignore")]
+        watch: bool,
+    },
     /// Print what to put on a device
     #[command(after_help = "Examples:\n  hubward device config kitchen\n  hubward device config kitchen --rotate")]
     Config {
@@ -110,6 +123,14 @@ pub(super) async fn run(args: DeviceArgs, json: bool) -> Result<(), Failure> {
         DeviceCommand::Add(add) => run_add(&client, add, json).await,
         DeviceCommand::List { search } => list(&client, search, json).await,
         DeviceCommand::Show { name } => show(&client, &name, json).await,
+        DeviceCommand::Silence { name, ignore, watch } => {
+            let path = format!("{}/silence", path(&name));
+            let shown: SilenceShow = match ignore || watch {
+                true => client.send(Method::PUT, &path, &SilenceEdit { watched: watch }).await?,
+                false => client.get(&path, &[]).await?,
+            };
+            if json { output::json(&shown) } else { output::line(&silence_words(&shown)) }
+        }
         DeviceCommand::Rotate { name } => {
             let made: Credentials = client.post(&format!("{}/rotate", path(&name))).await?;
             print_credentials(&client, &made, json).await
@@ -133,6 +154,14 @@ pub(super) async fn run(args: DeviceArgs, json: bool) -> Result<(), Failure> {
 
 fn path(name: &str) -> String {
     format!("/api/v1/devices/{}", segment(name))
+}
+
+fn silence_words(shown: &SilenceShow) -> String {
+    match (shown.watched, shown.limit_s) {
+        (false, _) => "no alarm when it is silent".to_owned(),
+        (true, Some(limit)) => format!("an alarm after {} min without a signal", limit.div_ceil(60)),
+        (true, None) => "an alarm once it is known how often it usually sends".to_owned(),
+    }
 }
 
 async fn run_add(client: &Client, args: AddArgs, json: bool) -> Result<(), Failure> {

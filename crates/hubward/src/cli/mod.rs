@@ -11,6 +11,7 @@ pub mod grammar_error;
 pub mod output;
 pub mod secrets;
 
+pub mod alarm;
 pub mod azure;
 pub mod check;
 pub mod config;
@@ -78,6 +79,8 @@ enum Command {
     Watch(signals::WatchArgs),
     /// Signals that a hub refused for good
     Deadletter(deadletter::DeadletterArgs),
+    /// What needs somebody's eye, and who is told of it
+    Alarm(alarm::AlarmArgs),
     /// Publish as a device, by MQTT
     Send(send::SendArgs),
     /// Print what arrives at an IoT Hub, through its built-in endpoint
@@ -125,6 +128,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Trace(args) => asking(signals::trace(args, json)),
         Command::Watch(args) => asking(signals::watch(args, json)),
         Command::Deadletter(args) => asking(deadletter::run(args, json)),
+        Command::Alarm(args) => asking(alarm::run(args, json)),
         Command::Send(args) => asking(send::run(args, json)),
         Command::HubMonitor(args) => asking(hub_monitor::run(args, json)),
         Command::Check(args) => asking(check::run(args, json)),

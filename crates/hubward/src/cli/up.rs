@@ -75,6 +75,9 @@ pub struct SettingFlags {
     /// A host, besides Azure's, that connection strings may name; may be repeated
     #[arg(long, value_name = "HOST[:PORT]", help_heading = "Hubs")]
     allow_hub: Vec<String>,
+    /// A host that may be told of alarms by a webhook; may be repeated
+    #[arg(long, value_name = "HOST[:PORT]", help_heading = "Hubs")]
+    allow_webhook: Vec<String>,
     /// Write all addresses as JSON into this file when everything listens
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     port_file: Option<String>,
@@ -111,6 +114,9 @@ impl SettingFlags {
         flags.extend(on.map(|(key, _)| Flag { key, values: vec!["true".to_owned()] }));
         if !self.allow_hub.is_empty() {
             flags.push(Flag { key: "allow_hub", values: self.allow_hub.clone() });
+        }
+        if !self.allow_webhook.is_empty() {
+            flags.push(Flag { key: "allow_webhook", values: self.allow_webhook.clone() });
         }
         flags
     }

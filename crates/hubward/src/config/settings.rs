@@ -69,6 +69,8 @@ pub struct Settings {
     pub key_file: Option<PathBuf>,
     pub local_hub: bool,
     pub allow_hub: Vec<String>,
+    pub allow_webhook: Vec<String>,
+    pub webhook: WebhookSettings,
     pub trust_proxy: bool,
     pub insecure_http: bool,
     pub port_file: Option<PathBuf>,
@@ -76,6 +78,14 @@ pub struct Settings {
     pub log_format: LogFormat,
     pub console: ConsoleSettings,
     pub journal: JournalSettings,
+}
+
+/// Who is told of alarms, if the configuration says so.
+#[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "the table of keys documents each")]
+pub struct WebhookSettings {
+    pub url_file: Option<PathBuf>,
+    pub secret_file: Option<PathBuf>,
 }
 
 /// Settings of the console.
@@ -136,6 +146,11 @@ impl Settings {
             key_file: get.path("key_file"),
             local_hub: get.parse("local_hub", switch)?,
             allow_hub: layers.get("allow_hub").0.to_vec(),
+            allow_webhook: layers.get("allow_webhook").0.to_vec(),
+            webhook: WebhookSettings {
+                url_file: get.path("webhook.url_file"),
+                secret_file: get.path("webhook.secret_file"),
+            },
             trust_proxy: get.parse("trust_proxy", switch)?,
             insecure_http: get.parse("insecure_http", switch)?,
             port_file: get.path("port_file"),

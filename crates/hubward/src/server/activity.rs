@@ -2,9 +2,12 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use hubward_api::Activity;
 use hubward_model::{DeviceId, Timestamp};
+
+use super::alarms::silence::{Pace, Silent, is_silent};
 
 /// The last hour is counted in so many parts.
 const PARTS: usize = 12;
@@ -21,6 +24,10 @@ struct State {
     devices: HashMap<DeviceId, Count>,
     all: Hour,
     refused: HashMap<DeviceId, Hour>,
+    /// How long each is usually silent.
+    paces: HashMap<DeviceId, Pace>,
+    /// Since when signals are heard without a break.
+    heard_since: Timestamp,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -69,13 +76,19 @@ impl ActivityCounter {
     /// Begins with the totals that were saved.
     pub(super) fn new(known: impl Iterator<Item = (DeviceId, u64, Option<Timestamp>)>) -> Self {
         let devices = known.map(|(id, signals, last)| (id, Count { signals, last, hour: Hour::default() })).collect();
-        Self { state: Mutex::new(State { devices, ..State::default() }), started_at: Timestamp::now() }
+        let started_at = Timestamp::now();
+        Self { state: Mutex::new(State { devices, heard_since: started_at, ..State::default() }), started_at }
     }
 
     /// A signal; with `total` it was not counted before the start.
     pub(super) fn signal(&self, device: &DeviceId, at: Timestamp, total: bool) {
         let mut state = self.lock();
         state.all.add(at);
+        let heard_since = state.heard_since;
+        match state.paces.get_mut(device) {
+            Some(pace) => pace.signal(at, heard_since),
+            None => state.paces.entry(device.clone()).or_default().signal(at, heard_since),
+        }
         let count = match state.devices.get_mut(device) {
             Some(count) => count,
             None => state.devices.entry(device.clone()).or_default(),
@@ -95,6 +108,40 @@ impl ActivityCounter {
     /// Its login succeeded: what was refused before is of no interest any more.
     pub(super) fn logged_in(&self, device: &DeviceId) {
         self.lock().refused.remove(device);
+    }
+
+    /// What an earlier run learned of how long devices are usually silent.
+    pub(super) fn know_limits(&self, limits: HashMap<DeviceId, Duration>) {
+        let paces = limits.into_iter().map(|(device, limit)| (device, Pace::with_limit(limit)));
+        self.lock().paces = paces.collect();
+    }
+
+    /// What was learned since it was last taken.
+    pub(super) fn take_new_limits(&self) -> Vec<(DeviceId, Duration)> {
+        let mut state = self.lock();
+        let learned =
+            state.paces.iter_mut().filter_map(|(device, pace)| Some((device.clone(), pace.take_new_limit()?)));
+        learned.collect()
+    }
+
+    /// The devices that are silent for longer than they usually are, heard without a break since `floor`.
+    pub(super) fn silent(&self, now: Timestamp, floor: Timestamp) -> Vec<Silent> {
+        let mut state = self.lock();
+        state.heard_since = floor;
+        let silent = |(device, pace): (&DeviceId, &Pace)| {
+            let last = state.devices.get(device)?.last?;
+            let limit = pace.limit()?;
+            is_silent(last, limit, floor, now).then(|| Silent { device: device.clone(), last, limit })
+        };
+        state.paces.iter().filter_map(silent).collect()
+    }
+
+    /// Forgets a device that is gone.
+    pub(super) fn forget(&self, gone: impl Fn(&DeviceId) -> bool) {
+        let mut state = self.lock();
+        state.paces.retain(|device, _| !gone(device));
+        state.refused.retain(|device, _| !gone(device));
+        state.devices.retain(|device, _| !gone(device));
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -153,6 +200,39 @@ mod tests {
         assert_eq!(hour.count(minute(10_001)), 1);
         hour.add(minute(0));
         assert_eq!(hour.count(minute(10_001)), 1);
+    }
+
+    #[test]
+    fn a_device_that_is_silent_for_longer_than_usual_is_found_and_one_that_speaks_again_is_not() {
+        let counter = ActivityCounter::new(std::iter::empty());
+        let (quick, slow): (DeviceId, DeviceId) = ("quick".parse().unwrap(), "slow".parse().unwrap());
+        counter.silent(minute(0), minute(0));
+        for at in 0..600 {
+            counter.signal(&quick, minute(at), true);
+            if at % 60 == 0 {
+                counter.signal(&slow, minute(at), true);
+            }
+        }
+        assert_eq!(counter.silent(minute(609), minute(0)), []);
+        let silent = counter.silent(minute(610), minute(0));
+        assert_eq!(silent, [Silent { device: quick.clone(), last: minute(599), limit: Duration::from_secs(600) }]);
+        assert_eq!(counter.silent(minute(610), minute(605)), [], "the server listens since five minutes");
+        assert_eq!(counter.silent(minute(900), minute(0)).len(), 2);
+        counter.signal(&quick, minute(900), true);
+        assert_eq!(counter.silent(minute(901), minute(0)).len(), 1);
+        assert_eq!(counter.take_new_limits().len(), 2);
+        counter.forget(|device| *device == slow);
+        assert_eq!(counter.silent(minute(901), minute(0)), []);
+    }
+
+    #[test]
+    fn what_an_earlier_run_learned_counts_from_the_last_signal_it_knew() {
+        let board: DeviceId = "board".parse().unwrap();
+        let counter = ActivityCounter::new([(board.clone(), 7, Some(minute(0)))].into_iter());
+        counter.know_limits([(board.clone(), Duration::from_secs(600))].into());
+        assert_eq!(counter.silent(minute(20), minute(15)), []);
+        assert_eq!(counter.silent(minute(26), minute(15)).len(), 1);
+        assert_eq!(counter.take_new_limits(), [], "nothing is new");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! - [`own_hub`]: the local hub beside the server;
 //! - [`authenticator`], [`activity`]: the broker's and the API's questions, answered here; `observer`, `connections`:
 //!   what devices did, written down for pages;
+//! - [`alarms`], [`webhook`]: what needs somebody's eye, and who is told;
 //! - [`http`]: accepted connections to the API; [`admin_token`]: the commands' way in;
 //! - [`announce`]: start lines and port file; [`stop_signals`]: SIGTERM and SIGINT;
 //! - [`admin_file`], [`private_file`]: files for their owner alone.
@@ -12,6 +13,7 @@
 pub mod activity;
 pub mod admin_file;
 pub mod admin_token;
+mod alarms;
 pub mod announce;
 pub mod authenticator;
 pub mod checks;
@@ -24,6 +26,7 @@ pub mod private_file;
 pub mod stop_signals;
 pub mod storage;
 pub mod tls;
+mod webhook;
 
 use std::sync::Arc;
 
@@ -46,6 +49,7 @@ use authenticator::RegistryAuthenticator;
 use listen::Sockets;
 use own_hub::RunningHub;
 use storage::Storage;
+use webhook::WebhookDoor;
 
 /// A part of the server that ran until it ended: its name, and why it ended early if it did.
 type PartEnd = (&'static str, Result<(), String>);
@@ -75,7 +79,7 @@ impl Server {
             false => None,
         };
         let options = hubward_relay::Options {
-            hosts: host_policy(&settings.allow_hub, hub.as_ref())?,
+            hosts: host_policy("allow_hub", &settings.allow_hub, hub.as_ref())?,
             ..hubward_relay::Options::default()
         };
         let relay = Relay::start(options, storage.registry.clone(), storage.journal.clone())
@@ -98,12 +102,19 @@ impl Server {
         let activity = observer::start(&storage, stop_rest.clone(), &mut parts).await?;
         let (known, stop) = (Arc::clone(&activity), stop_rest.clone());
         connections::start(&storage.registry, &broker_handle, known, stop, &mut parts).await?;
+        let (known, stop) = (Arc::clone(&activity), stop_rest.clone());
+        alarms::start(&storage, &broker_handle, relay.handle(), known, stop, &mut parts).await?;
+        let told = host_policy("allow_webhook", &settings.allow_webhook, None)?;
+        let notifier = WebhookDoor::new(storage.registry.clone(), told.clone());
+        notifier.configure(&settings).await?;
+        webhook::start(&storage.registry, told, stop_rest.clone(), &mut parts);
         let services = Services {
             registry: storage.registry.clone(),
             journal: storage.journal.clone(),
             broker: broker_handle,
             relay: relay.handle(),
             activity,
+            notifier: Arc::new(notifier),
             metrics: metrics.clone(),
             access: Access::new(settings.trust_proxy, addresses.insecure_http, session_limits(&settings)),
             running: Default::default(),
@@ -210,18 +221,18 @@ fn listen_for_mqtt(
     Ok(())
 }
 
-/// Azure's hosts, those the operator allowed, and our own local hub.
-fn host_policy(allowed: &[String], hub: Option<&RunningHub>) -> Result<HostPolicy, Problem> {
+/// The hosts that the operator allowed, and our own local hub.
+fn host_policy(key: &'static str, allowed: &[String], hub: Option<&RunningHub>) -> Result<HostPolicy, Problem> {
     let own = hub.map(|hub| own_hub::https_host(hub.info()));
     let mut hosts = Vec::new();
     for text in allowed.iter().chain(&own) {
         let host: HostName = text.parse().map_err(|error| {
             Problem::new(
                 "bad_value",
-                format!("--allow-hub {text}: {error}"),
+                format!("--{} {text}: {error}", key.replace('_', "-")),
                 "write HOST or HOST:PORT, such as hub.example:8443",
             )
-            .with_field("allow_hub")
+            .with_field(key)
         })?;
         hosts.push(host);
     }

@@ -270,7 +270,7 @@ impl Run {
         }
         let label = || self.shared.integration.as_str().to_owned();
         #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
-        metrics::gauge!("hubward_backlog", "integration" => label()).set(backlog as f64);
+        metrics::gauge!("hubward_backlog_records", "integration" => label()).set(backlog as f64);
         for state in hubward_model::BindingState::ALL {
             let lanes = by_state.get(state).copied().unwrap_or(0);
             metrics::gauge!("hubward_lanes", "integration" => label(), "state" => state.as_str()).set(lanes);
@@ -287,7 +287,7 @@ impl Run {
     /// It ends: what metrics say of it is no longer so.
     pub(super) fn clear_metrics(&self) {
         let label = || self.shared.integration.as_str().to_owned();
-        metrics::gauge!("hubward_backlog", "integration" => label()).set(0.0);
+        metrics::gauge!("hubward_backlog_records", "integration" => label()).set(0.0);
         for state in hubward_model::BindingState::ALL {
             metrics::gauge!("hubward_lanes", "integration" => label(), "state" => state.as_str()).set(0.0);
         }

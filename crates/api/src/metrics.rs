@@ -1,0 +1,131 @@
+//! The metrics page: every figure there is, with what it means. Tests compare the table with what the code records and
+//! with `docs/operations.md`.
+
+use hubward_registry::AlarmKind;
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge};
+
+use crate::{Services, integrations};
+
+/// What a figure is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// It only grows, from 0 at the start of the server.
+    Counter,
+    /// It is what it is now.
+    Gauge,
+    /// Values by size.
+    Histogram,
+}
+
+/// A figure of the page.
+#[derive(Debug, Clone, Copy)]
+pub struct Metric {
+    /// Its name, with its unit.
+    pub name: &'static str,
+    /// What it is.
+    pub kind: Kind,
+    /// Its labels. Each has few values: kinds and reasons are words of the code, integrations and hubs are what the
+    /// operator set up. Never a device, a topic or an address.
+    pub labels: &'static [&'static str],
+    /// What it means.
+    pub help: &'static str,
+}
+
+const fn metric(name: &'static str, kind: Kind, labels: &'static [&'static str], help: &'static str) -> Metric {
+    Metric { name, kind, labels, help }
+}
+
+use Kind::{Counter, Gauge, Histogram};
+
+/// Labels that a figure may have.
+pub const LABELS: &[&str] = &["qos", "reason", "integration", "state", "host", "kind", "budget", "outcome"];
+
+/// All figures, in the order of a signal's journey.
+pub const METRICS: &[Metric] = &[
+    metric("hubward_mqtt_connections", Gauge, &[], "MQTT clients connected"),
+    metric("hubward_mqtt_received_total", Counter, &["qos"], "PUBLISH packets received"),
+    metric("hubward_mqtt_durable_total", Counter, &[], "received messages that became durable"),
+    metric("hubward_mqtt_delivered_total", Counter, &[], "messages sent to MQTT subscribers"),
+    metric("hubward_mqtt_duplicates_total", Counter, &[], "repeated QoS 2 messages that were not recorded again"),
+    metric("hubward_mqtt_dropped_total", Counter, &["reason"], "messages dropped before a journal or a subscriber"),
+    metric("hubward_mqtt_refused_total", Counter, &["reason"], "connections, subscriptions and messages refused"),
+    metric("hubward_journal_records_total", Counter, &[], "records committed to the journal"),
+    metric("hubward_journal_commits_total", Counter, &[], "commits, one sync of the disk each"),
+    metric("hubward_journal_failed_commits_total", Counter, &[], "commits whose write or sync failed"),
+    metric("hubward_journal_refused_total", Counter, &["reason"], "records that the journal did not take"),
+    metric("hubward_journal_removed_segments_total", Counter, &[], "segments removed after their time"),
+    metric("hubward_journal_damaged_gaps_total", Counter, &[], "gaps that readers met because records are damaged"),
+    metric("hubward_journal_bytes", Gauge, &[], "bytes of records on disk"),
+    metric("hubward_journal_limit_bytes", Gauge, &[], "what the journal may become"),
+    metric("hubward_journal_pending_bytes", Gauge, &[], "bytes that wait for their commit"),
+    metric("hubward_delivered_total", Counter, &["integration"], "signals accepted by the hub"),
+    metric("hubward_retried_total", Counter, &["integration"], "signals sent once more"),
+    metric("hubward_dead_lettered_total", Counter, &["reason"], "signals given up as dead letters"),
+    metric("hubward_dead_letters_discarded_total", Counter, &[], "dead letters discarded by command"),
+    metric("hubward_dead_letters", Gauge, &["integration"], "dead letters that are kept"),
+    metric("hubward_dropped_total", Counter, &["reason"], "signals discarded by command while they waited"),
+    metric("hubward_gaps_total", Counter, &["integration"], "gaps in the journal that an integration skipped"),
+    metric("hubward_backlog_records", Gauge, &["integration"], "signals that wait for the hub"),
+    metric("hubward_backlog_seconds", Gauge, &["integration"], "age of the oldest signal that waits"),
+    metric("hubward_lanes", Gauge, &["integration", "state"], "lanes (a device in an integration) by state"),
+    metric("hubward_hub_away", Gauge, &["host"], "1 while no connection to the hub can be opened"),
+    metric("hubward_alarms", Gauge, &["kind"], "open alarms"),
+    metric("hubward_webhook_sent_total", Counter, &[], "notices of alarms that the webhook took"),
+    metric("hubward_webhook_dropped_total", Counter, &[], "notices of alarms that the webhook was never told"),
+    metric("hubward_webhook_waiting", Gauge, &[], "notices of alarms that wait for the webhook"),
+];
+
+/// Says what each figure means, to the recorder that is in use.
+pub fn describe() {
+    for metric in METRICS {
+        match metric.kind {
+            Counter => describe_counter!(metric.name, metric.help),
+            Gauge => describe_gauge!(metric.name, metric.help),
+            Histogram => describe_histogram!(metric.name, metric.help),
+        }
+    }
+}
+
+/// Figures that somebody keeps already are taken when the page is asked for.
+#[allow(clippy::cast_precision_loss, reason = "a gauge is a float")]
+pub(crate) async fn take(services: &Services) {
+    let info = services.journal.info();
+    counter!("hubward_journal_records_total").absolute(info.records);
+    counter!("hubward_journal_commits_total").absolute(info.commits);
+    counter!("hubward_journal_failed_commits_total").absolute(info.failed_commits);
+    counter!("hubward_journal_refused_total", "reason" => "full").absolute(info.refused_full);
+    counter!("hubward_journal_refused_total", "reason" => "failed").absolute(info.refused_failed);
+    counter!("hubward_journal_removed_segments_total").absolute(info.removed_segments);
+    counter!("hubward_journal_damaged_gaps_total").absolute(info.damaged_gaps);
+    gauge!("hubward_journal_bytes").set(info.bytes as f64);
+    gauge!("hubward_journal_limit_bytes").set(info.limit_bytes as f64);
+    gauge!("hubward_journal_pending_bytes").set(info.pending_bytes as f64);
+    let open = services.registry.open_alarms_by_kind();
+    for kind in AlarmKind::ALL {
+        let number = open.get(kind).copied().unwrap_or(0);
+        gauge!("hubward_alarms", "kind" => kind.as_str()).set(number as f64);
+    }
+    if let Err(error) = take_stored(services).await {
+        tracing::warn!(code = error.problem.code, "some figures of the metrics page are old: the registry failed");
+    }
+}
+
+/// Figures that are in the registry: a handful of rows.
+#[allow(clippy::cast_precision_loss, reason = "a gauge is a float")]
+async fn take_stored(services: &Services) -> Result<(), crate::ApiError> {
+    let now = hubward_model::Timestamp::now();
+    for integration in services.registry.integrations().await? {
+        // Its removal may have been finished meanwhile.
+        let Ok(shown) = integrations::summary(services, &integration.id).await else { continue };
+        let label = || integration.id.as_str().to_owned();
+        let age = shown.oldest_waiting_at.map_or(0.0, |since| now.since(since).as_secs_f64());
+        gauge!("hubward_backlog_seconds", "integration" => label()).set(age);
+        gauge!("hubward_dead_letters", "integration" => label()).set(shown.dead_letters as f64);
+    }
+    if let Some(webhook) = services.registry.webhook().await? {
+        counter!("hubward_webhook_sent_total").absolute(webhook.sent);
+        counter!("hubward_webhook_dropped_total").absolute(webhook.dropped);
+        gauge!("hubward_webhook_waiting").set(webhook.waiting as f64);
+    }
+    Ok(())
+}
