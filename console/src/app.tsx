@@ -23,6 +23,7 @@ const EditIntegration = lazy(() => import('./pages/integration/EditIntegration')
 const Deliveries = lazy(() => import('./pages/deliveries/Deliveries'))
 const SignalPage = lazy(() => import('./pages/deliveries/SignalPage'))
 const DeadLetters = lazy(() => import('./pages/deadletters/DeadLetters'))
+const Alarms = lazy(() => import('./pages/alarms/Alarms'))
 const Hubs = lazy(() => import('./pages/hubs/Hubs'))
 const Hub = lazy(() => import('./pages/hubs/Hub'))
 const Settings = lazy(() => import('./pages/settings/Settings'))
@@ -74,6 +75,7 @@ function Inside() {
           <Route path="/deliveries"><Deliveries /></Route>
           <Route path="/deliveries/:device/:offset">{(at) => <SignalPage device={at.device} offset={at.offset} />}</Route>
           <Route path="/dead-letters"><DeadLetters /></Route>
+          <Route path="/alarms"><Alarms /></Route>
           <Route path="/hubs"><Hubs /></Route>
           <Route path="/hubs/:host">{(at) => <Hub host={decodeURIComponent(at.host)} />}</Route>
           <Route path="/settings"><Redirect to="/settings/about" replace /></Route>

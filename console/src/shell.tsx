@@ -5,8 +5,9 @@ import { Link, useLocation } from 'wouter'
 import { calls } from './api/calls'
 import { ProblemError } from './api/problem'
 import { useSession } from './api/session'
+import type { Overview as OverviewShown } from './api/types'
 import { zone } from './lib/format'
-import { IconBroadcast, IconCloudUpload, IconCpu, IconLayoutDashboard, IconListDetails, IconMailX, IconMenu2, IconMoon, IconServer2, IconSettings, IconSun, IconUser, IconX } from './ui/icons'
+import { IconBell, IconBroadcast, IconCloudUpload, IconCpu, IconLayoutDashboard, IconListDetails, IconMailX, IconMenu2, IconMoon, IconServer2, IconSettings, IconSun, IconUser, IconX } from './ui/icons'
 import { State } from './ui/State'
 
 interface Place { href: string; name: string; Icon: ComponentType<{ size: number; 'aria-hidden': boolean }> }
@@ -17,6 +18,7 @@ const places: Place[] = [
   { href: '/integrations', name: 'Integrations', Icon: IconCloudUpload },
   { href: '/deliveries', name: 'Deliveries', Icon: IconListDetails },
   { href: '/dead-letters', name: 'Dead letters', Icon: IconMailX },
+  { href: '/alarms', name: 'Alarms', Icon: IconBell },
   { href: '/hubs', name: 'Hubs', Icon: IconServer2 },
   { href: '/settings', name: 'Settings', Icon: IconSettings },
 ]
@@ -48,12 +50,18 @@ export function Shell({ children }: { children: ReactNode }) {
       {lost && <div className="banner" role="status">Connection to the server lost, trying again…</div>}
       {about.data?.openapi && about.data.openapi !== __API__ && <div className="banner" role="status">This page was built for another version of the server. Reload it; if this stays, run <code>make console</code> and build again.</div>}
       <nav className={open ? 'side open' : 'side'} aria-label="Main">
-        <ul>{places.map((place) => <PlaceLink key={place.href} place={place} path={path} count={place.href === '/dead-letters' ? overview.data?.dead_letters : undefined} />)}</ul>
+        <ul>{places.map((place) => <PlaceLink key={place.href} place={place} path={path} count={countOf(place.href, overview.data)} />)}</ul>
         <div className="foot">Times in {zone}</div>
       </nav>
       <main className="main" id="main" tabIndex={-1}>{children}</main>
     </div>
   )
+}
+
+/** What waits for somebody behind an entry of the menu. */
+function countOf(href: string, overview: OverviewShown | undefined): number | undefined {
+  if (href === '/dead-letters') return overview?.dead_letters
+  return href === '/alarms' ? overview?.alarms.unacknowledged : undefined
 }
 
 function PlaceLink({ place: { href, name, Icon }, path, count }: { place: Place; path: string; count: number | undefined }) {

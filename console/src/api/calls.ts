@@ -1,5 +1,6 @@
 // Everything that the console asks of the API, one function each. Nothing else in the console speaks HTTP.
 import { client, post, take, takeVersioned } from './client'
+import { ProblemError } from './problem'
 import type * as t from './types'
 
 type Role = t.User['role']
@@ -93,6 +94,18 @@ export const calls = {
   deadLetter: (id: string) => take(client.GET('/api/v1/deadletters/{id}', path({ id }))),
   retryDeadLetters: (body: t.Selection) => take(client.POST('/api/v1/deadletters/retry', { body })),
   discardDeadLetters: (body: t.Selection) => take(client.POST('/api/v1/deadletters/discard', { body })),
+  alarms: (filter: { state?: 'open' | 'cleared' | 'all'; limit?: number; cursor?: string }) => take(client.GET('/api/v1/alarms', query(filter))),
+  acknowledgeAlarm: (id: string) => take(client.POST('/api/v1/alarms/{id}/acknowledge', path({ id }))),
+  silence: (device: string) => take(client.GET('/api/v1/devices/{device}/silence', path({ device }))),
+  watchSilence: (device: string, watched: boolean) => take(client.PUT('/api/v1/devices/{device}/silence', { ...path({ device }), body: { watched } })),
+  /** None is set: null. */
+  webhook: () => take(client.GET('/api/v1/webhook')).catch((error: unknown) => {
+    if (ProblemError.from(error).status === 404) return null
+    throw error
+  }),
+  setWebhook: (body: { url: string; ca?: string }) => take(client.PUT('/api/v1/webhook', { body })),
+  testWebhook: () => take(client.POST('/api/v1/webhook/test')),
+  removeWebhook: () => take(client.DELETE('/api/v1/webhook')),
   hubs: () => take(client.GET('/api/v1/hubs')),
   hub: (host: string) => take(client.GET('/api/v1/hubs/{host}', path({ host }))),
   reconnect: (host: string) => take(client.POST('/api/v1/hubs/{host}/reconnect', path({ host }))),

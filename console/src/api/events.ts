@@ -1,9 +1,9 @@
 import { useEffect, useRef, useState } from 'react'
 
-export type EventKind = 'signal' | 'delivery' | 'connection' | 'change'
+export type EventKind = 'signal' | 'delivery' | 'connection' | 'alarm' | 'change'
 export interface ServerEvent { kind: EventKind | 'lagged' | 'gap'; data: Record<string, unknown> }
 
-const kinds = ['signal', 'delivery', 'connection', 'change', 'lagged', 'gap'] as const
+const kinds = ['signal', 'delivery', 'connection', 'alarm', 'change', 'lagged', 'gap'] as const
 
 /**
  * Server-sent events while the page is visible: a hidden tab gives its connection back (browsers allow six a host).

@@ -1085,6 +1085,132 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/alarms": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List alarms, the newest first: what was noticed, since when, why, and what to do. */
+        get: operations["get_alarms"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/alarms/totals": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Say how many alarms are open. */
+        get: operations["get_alarms_totals"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/alarms/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Show an alarm, open or cleared. */
+        get: operations["get_alarms_id"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/alarms/{id}/acknowledge": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Acknowledge an alarm: somebody has seen it. One that only tells of something that happened ends with that. */
+        post: operations["post_alarms_id_acknowledge"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/devices/{device}/silence": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Say whether somebody is told when the device is silent for longer than it usually is, and how long that is. */
+        get: operations["get_devices_device_silence"];
+        /** Switch the alarm on or off that tells of a device's silence. */
+        put: operations["put_devices_device_silence"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/webhook": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Show who is told of alarms, and how that goes. */
+        get: operations["get_webhook"];
+        /**
+         * Set who is told of alarms from now on: each that is raised or cleared is sent there as JSON, signed.
+         * @description `X-Hubward-Signature: sha256=…` is the HMAC-SHA256 of the body under the secret, in hexadecimal. A notice is sent
+         *     until the target answers with 2xx, for a day, in order; a repeat has the same `id`.
+         */
+        put: operations["put_webhook"];
+        post?: never;
+        /** Tell nobody of alarms any more. What was still to be told is dropped. */
+        delete: operations["delete_webhook"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/webhook/test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Send a test notice, and wait for the target's answer. */
+        post: operations["post_webhook_test"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/events": {
         parameters: {
             query?: never;
@@ -1093,7 +1219,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Listen to what happens: server-sent events `signal`, `delivery`, `connection`; `gap` and `lagged` say what is missing.
+         * Listen to what happens: server-sent events `signal`, `delivery`, `connection`, `alarm`; `gap` and `lagged` say what is missing.
          * @description The id of a `signal` is its offset: with `Last-Event-ID` the stream goes on after it.
          */
         get: operations["get_events"];
@@ -1242,6 +1368,53 @@ export interface components {
             /** @description Each tier, the cheapest first. */
             tiers: components["schemas"]["TierFit"][];
             best?: components["schemas"]["TierFit"] | null;
+        };
+        /**
+         * @description What an alarm is about
+         * @enum {string}
+         */
+        AlarmKind: "identity_missing" | "identity_recreated" | "identity_rekeyed" | "identity_disabled" | "identity_refused" | "link_stolen" | "many_identities_gone" | "deleted_twice" | "throttled" | "quota_used_up" | "device_cap" | "hub_away" | "hub_gone" | "policy_refused" | "clock_off" | "dead_letters_full" | "backlog_full" | "expired" | "qos0_dropped" | "disk_full" | "journal_failed" | "device_silent" | "orphans";
+        /** @description Something that needs somebody's eye. */
+        AlarmShow: {
+            /** @description Its id. */
+            id: string;
+            /** @description What it is about, as a word. */
+            kind: components["schemas"]["AlarmKind"];
+            /** @description The same in a few words. */
+            title: string;
+            /** @description The integration it concerns; null: none. */
+            integration?: string | null;
+            integration_id?: components["schemas"]["IntegrationId"] | null;
+            /** @description The device it concerns; null: none. */
+            device?: string | null;
+            device_id?: components["schemas"]["DeviceId"] | null;
+            /** @description What was noticed. */
+            cause: string;
+            /** @description What to do. */
+            remedy: string;
+            /** @description It tells of something that happened and does not last: acknowledging it ends it. */
+            happened: boolean;
+            /** @description When it was raised. */
+            since: components["schemas"]["Timestamp"];
+            /** @description When its text last changed. */
+            updated_at: components["schemas"]["Timestamp"];
+            acknowledged_at?: components["schemas"]["Timestamp"] | null;
+            /** @description Who did. */
+            acknowledged_by?: string | null;
+            cleared_at?: components["schemas"]["Timestamp"] | null;
+        };
+        /** @description How many alarms are open. */
+        AlarmTotals: {
+            /**
+             * Format: int64
+             * @description All.
+             */
+            open: number;
+            /**
+             * Format: int64
+             * @description Those that nobody has acknowledged.
+             */
+            unacknowledged: number;
         };
         /** @description An entry of the audit log. */
         AuditRow: {
@@ -2224,6 +2397,8 @@ export interface components {
              * @description Signals given up.
              */
             dead_letters: number;
+            /** @description Alarms. */
+            alarms?: components["schemas"]["AlarmTotals"];
             /** @description When the server started. */
             server_started_at: components["schemas"]["Timestamp"];
             /** @description The disk. */
@@ -2244,6 +2419,40 @@ export interface components {
             old: string;
             /** @description The new one: at least 10 characters. */
             new: string;
+        };
+        /** @description A part of a list. */
+        Page_AlarmShow: {
+            /** @description The entries. */
+            items: {
+                /** @description Its id. */
+                id: string;
+                /** @description What it is about, as a word. */
+                kind: components["schemas"]["AlarmKind"];
+                /** @description The same in a few words. */
+                title: string;
+                /** @description The integration it concerns; null: none. */
+                integration?: string | null;
+                integration_id?: components["schemas"]["IntegrationId"] | null;
+                /** @description The device it concerns; null: none. */
+                device?: string | null;
+                device_id?: components["schemas"]["DeviceId"] | null;
+                /** @description What was noticed. */
+                cause: string;
+                /** @description What to do. */
+                remedy: string;
+                /** @description It tells of something that happened and does not last: acknowledging it ends it. */
+                happened: boolean;
+                /** @description When it was raised. */
+                since: components["schemas"]["Timestamp"];
+                /** @description When its text last changed. */
+                updated_at: components["schemas"]["Timestamp"];
+                acknowledged_at?: components["schemas"]["Timestamp"] | null;
+                /** @description Who did. */
+                acknowledged_by?: string | null;
+                cleared_at?: components["schemas"]["Timestamp"] | null;
+            }[];
+            /** @description What to give as `cursor` (signals: `from`) for the next part; null at the end. */
+            next?: string | null;
         };
         /** @description A part of a list. */
         Page_AuditRow: {
@@ -3025,6 +3234,21 @@ export interface components {
             /** @description Its way, as far as it is known. */
             trace: components["schemas"]["Station"][];
         };
+        /** @description Whether an alarm is wanted. */
+        SilenceEdit: {
+            /** @description It is. */
+            watched: boolean;
+        };
+        /** @description What is known of a device's silence. */
+        SilenceShow: {
+            /** @description Whether an alarm is wanted when the device is silent. */
+            watched: boolean;
+            /**
+             * Format: int64
+             * @description After so many seconds without a signal; null: not learned yet.
+             */
+            limit_s?: number | null;
+        };
         /** @description What to put on a device, its secret apart. */
         Snippets: {
             /** @description How it speaks. */
@@ -3177,6 +3401,58 @@ export interface components {
             /** @description When they were added. */
             created_at: components["schemas"]["Timestamp"];
             last_login_at?: components["schemas"]["Timestamp"] | null;
+        };
+        /** @description A webhook to set. */
+        WebhookEdit: {
+            /** @description Where alarms are sent by POST: `https://HOST[:PORT]/…`, on a host that the server was allowed at its start. */
+            url: string;
+            /** @description The key that signs, 16 to 256 characters; none: a random one is made and answered once. */
+            secret?: string | null;
+            /** @description Certificates of a private authority, PEM. */
+            ca?: string | null;
+        };
+        /** @description The webhook that is told of alarms. Its address may hold a secret: only scheme, host and port are shown. */
+        WebhookShow: {
+            /** @description Scheme, host and port. */
+            target: string;
+            /** @description Whether a private certificate authority is trusted there. */
+            own_ca: boolean;
+            /** @description When it was set. */
+            created_at: components["schemas"]["Timestamp"];
+            /**
+             * Format: int64
+             * @description Notices it took since then.
+             */
+            sent: number;
+            /**
+             * Format: int64
+             * @description Notices that wait.
+             */
+            waiting: number;
+            /**
+             * Format: int64
+             * @description Notices it was never told: too many waited, or it was away for a day.
+             */
+            dropped: number;
+            last_sent_at?: components["schemas"]["Timestamp"] | null;
+            failing_since?: components["schemas"]["Timestamp"] | null;
+            /** @description Why. */
+            last_error?: string | null;
+            /** @description Only in the answer that sets it without a secret of one's own: the key that signs. */
+            secret?: string | null;
+        };
+        /** @description The target took a test notice. */
+        WebhookTested: {
+            /**
+             * Format: int32
+             * @description The status it answered with.
+             */
+            status: number;
+            /**
+             * Format: int64
+             * @description After how many milliseconds.
+             */
+            took_ms: number;
         };
     };
     responses: {
@@ -5879,14 +6155,333 @@ export interface operations {
             500: components["responses"]["500"];
         };
     };
+    get_alarms: {
+        parameters: {
+            query?: {
+                /** @description Entries of this answer; 100 if not said. */
+                limit?: number;
+                /** @description What `next` of the part before said. */
+                cursor?: string;
+                /** @description What to sort by. */
+                sort?: string;
+                /** @description Which way. */
+                order?: "asc" | "desc";
+                /** @description Open ones (if not said), cleared ones, or all. */
+                state?: "open" | "cleared" | "all";
+                /** @description Only those that somebody has acknowledged, or only those that nobody has. */
+                acknowledged?: boolean;
+                /** @description Only those of this kind. */
+                kind?: components["schemas"]["AlarmKind"];
+                /** @description Only those about this integration. */
+                integration?: string;
+                /** @description Only those about this device. */
+                device?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_AlarmShow"];
+                };
+            };
+            400: components["responses"]["400"];
+            401: components["responses"]["401"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            500: components["responses"]["500"];
+        };
+    };
+    get_alarms_totals: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlarmTotals"];
+                };
+            };
+            401: components["responses"]["401"];
+            403: components["responses"]["403"];
+            500: components["responses"]["500"];
+        };
+    };
+    get_alarms_id: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Its id */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlarmShow"];
+                };
+            };
+            400: components["responses"]["400"];
+            401: components["responses"]["401"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            500: components["responses"]["500"];
+        };
+    };
+    post_alarms_id_acknowledge: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Its id */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlarmShow"];
+                };
+            };
+            400: components["responses"]["400"];
+            401: components["responses"]["401"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            422: components["responses"]["422"];
+            500: components["responses"]["500"];
+            503: components["responses"]["503"];
+        };
+    };
+    get_devices_device_silence: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Name or id */
+                device: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SilenceShow"];
+                };
+            };
+            400: components["responses"]["400"];
+            401: components["responses"]["401"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            500: components["responses"]["500"];
+        };
+    };
+    put_devices_device_silence: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Name or id */
+                device: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SilenceEdit"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SilenceShow"];
+                };
+            };
+            400: components["responses"]["400"];
+            401: components["responses"]["401"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            413: components["responses"]["413"];
+            415: components["responses"]["415"];
+            422: components["responses"]["422"];
+            500: components["responses"]["500"];
+            503: components["responses"]["503"];
+        };
+    };
+    get_webhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WebhookShow"];
+                };
+            };
+            401: components["responses"]["401"];
+            403: components["responses"]["403"];
+            /** @description None is set */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            500: components["responses"]["500"];
+        };
+    };
+    put_webhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["WebhookEdit"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WebhookShow"];
+                };
+            };
+            400: components["responses"]["400"];
+            401: components["responses"]["401"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            413: components["responses"]["413"];
+            415: components["responses"]["415"];
+            422: components["responses"]["422"];
+            500: components["responses"]["500"];
+            503: components["responses"]["503"];
+        };
+    };
+    delete_webhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Removed */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["401"];
+            403: components["responses"]["403"];
+            /** @description None is set */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            409: components["responses"]["409"];
+            422: components["responses"]["422"];
+            500: components["responses"]["500"];
+            503: components["responses"]["503"];
+        };
+    };
+    post_webhook_test: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WebhookTested"];
+                };
+            };
+            401: components["responses"]["401"];
+            403: components["responses"]["403"];
+            /** @description None is set */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            409: components["responses"]["409"];
+            422: components["responses"]["422"];
+            500: components["responses"]["500"];
+            503: components["responses"]["503"];
+        };
+    };
     get_events: {
         parameters: {
             query?: {
                 /** @description Only events of this device. */
                 device?: string;
-                /** @description Only signals and deliveries of this integration. */
+                /** @description Only signals, deliveries and alarms of this integration. */
                 integration?: string;
-                /** @description Comma-separated kinds: signal, delivery, connection; none: all. */
+                /** @description Comma-separated kinds: signal, delivery, connection, alarm; none: all. */
                 types?: string;
                 /** @description Only signals whose topic fits this filter. */
                 topic?: string;

@@ -33,6 +33,11 @@ export function bindingState(state: string, cause?: string | null): Shown {
   }
 }
 
+export function alarmState(alarm: { acknowledged_at: string | null; cleared_at: string | null }): Shown {
+  if (alarm.cleared_at) return { tone: 'green', word: 'Over' }
+  return alarm.acknowledged_at ? { tone: 'amber', word: 'Acknowledged' } : { tone: 'red', word: 'Open' }
+}
+
 export function deliveryState(state: string): Shown {
   switch (state) {
     case 'accepted': return { tone: 'green', word: 'Accepted' }

@@ -14,6 +14,7 @@ import { Card, Empty, Facts, RoleButton } from '../../ui/Page'
 import { StateOf } from '../../ui/State'
 import { RemoveDevice } from './RemoveDevice'
 import { RotateDevice } from './RotateDevice'
+import { Silence } from './Silence'
 import { say } from '../../ui/toast'
 
 export default function DeviceSettings({ device }: { device: Device }) {
@@ -50,6 +51,7 @@ export default function DeviceSettings({ device }: { device: Device }) {
           <RoleButton role="operator" variant="default" onClick={() => setOpen('rotate')}>{device.kind === 'pycom' ? 'Rotate token' : 'Rotate secret'}</RoleButton>
         </div>
       </Card>
+      <Silence device={device.id} />
       <Card title="Remove">
         <div className="row-wide">
           <p className="dim grow">Takes it away here, and its identities in your hubs. You see first what goes.</p>
