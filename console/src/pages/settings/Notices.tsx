@@ -69,7 +69,7 @@ function SetWebhook({ onSet, onDone }: { onSet: () => void; onDone: () => void }
   if (set.data) {
     return (
       <>
-        <CopyBlock text={set.data.secret} label="secret" />
+        <CopyBlock text={set.data.secret ?? ''} label="secret" />
         <Note tone="amber" title="Copy it now">It signs every notice (HMAC-SHA256 of the body, header <code>X-Hubward-Signature</code>) and is shown this once.</Note>
         <DialogFoot><Button onClick={onDone}>I have copied it</Button></DialogFoot>
       </>
