@@ -1,6 +1,7 @@
 //! What a hub refused, whose fault it is, and what to do about it.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -179,12 +180,16 @@ pub struct HubRefusal {
     pub description: String,
     /// The hub's tracking id, for a question to Microsoft's support.
     pub tracking_id: Option<String>,
+    /// How long the hub asks to be left alone: `Retry-After`, which only HTTPS has. Nothing is to be tried again before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<Duration>,
 }
 
 impl HubRefusal {
-    /// A refusal without tracking id.
+    /// A refusal without tracking id or a time to wait.
     pub fn new(condition: impl Into<String>, description: impl Into<String>) -> Self {
-        Self { condition: condition.into(), description: description.into(), tracking_id: None }
+        let (condition, description) = (condition.into(), description.into());
+        Self { condition, description, tracking_id: None, retry_after: None }
     }
 
     /// What it means. A number in the description (`"errorCode":404001`, `ErrorCode:DeviceNotFound`) says more than the

@@ -17,11 +17,11 @@ pub(super) fn send_error(error: RegistryError) -> SendError {
 
 /// A refusal in the words of the others: the status as its condition, IoT Hub's number or name before its words.
 fn refusal(refused: Refused) -> HubRefusal {
-    let Refused { status, number, name, message, tracking_id, .. } = refused;
+    let Refused { status, number, name, message, tracking_id, retry_after, .. } = refused;
     let description = match (number, name) {
         (Some(number), _) => format!("errorCode:{number};{message}"),
         (None, Some(name)) => format!("ErrorCode:{name};{message}"),
         (None, None) => message,
     };
-    HubRefusal { tracking_id, ..HubRefusal::new(format!("http:{status}"), description) }
+    HubRefusal { tracking_id, retry_after, ..HubRefusal::new(format!("http:{status}"), description) }
 }

@@ -94,6 +94,20 @@ async fn refusals_are_sorted_by_number_name_and_status() {
 }
 
 #[tokio::test]
+async fn a_refusal_says_how_long_the_hub_asks_to_be_left_alone() {
+    for (header, wanted) in [("7", Some(7)), ("soon", None)] {
+        let server =
+            TestServer::start(move |_| Reply::error(429, "ThrottlingException").header("Retry-After", header)).await;
+        let NotSent { error: SendError::Refused(refusal), .. } =
+            sender(&server).send(&[signal("x")]).await.unwrap_err()
+        else {
+            panic!("{header}")
+        };
+        assert_eq!(refusal.retry_after.map(|time| time.as_secs()), wanted, "{header}");
+    }
+}
+
+#[tokio::test]
 async fn a_failure_in_the_middle_says_how_many_were_accepted_before() {
     let server = TestServer::start(|request| {
         if request.body.contains(&"x".repeat(100)) {
