@@ -72,6 +72,12 @@ pub struct SettingFlags {
     /// Run a local IoT Hub beside the server
     #[arg(long, help_heading = "Hubs")]
     local_hub: bool,
+    /// Its tier, whose daily quota and throttles hold: F1, S1, S2, S3 [default: none, only sizes are limited]
+    #[arg(long, value_name = "TIER", help_heading = "Hubs")]
+    local_hub_tier: Option<String>,
+    /// Units of that tier [default: 1]
+    #[arg(long, value_name = "NUMBER", help_heading = "Hubs")]
+    local_hub_units: Option<String>,
     /// A host, besides Azure's, that connection strings may name; may be repeated
     #[arg(long, value_name = "HOST[:PORT]", help_heading = "Hubs")]
     allow_hub: Vec<String>,
@@ -101,6 +107,8 @@ impl SettingFlags {
             ("tls_key", &self.tls_key),
             ("data", &self.data),
             ("key_file", &self.key_file),
+            ("local_hub_tier", &self.local_hub_tier),
+            ("local_hub_units", &self.local_hub_units),
             ("port_file", &self.port_file),
             ("log", &self.log),
         ];

@@ -61,6 +61,13 @@ pub const KEYS: &[Key] = &[
     key("data", Shape::Path, "hubward-data", "data folder"),
     key("key_file", Shape::Path, "", "master key that seals the secrets; none: <data>.key"),
     key("local_hub", Shape::Switch, "false", "run a local IoT Hub beside the server"),
+    key(
+        "local_hub_tier",
+        Shape::Text,
+        "",
+        "its tier, F1, S1, S2 or S3, with quota and throttles; none: only sizes are limited",
+    ),
+    key("local_hub_units", Shape::Text, "1", "units of that tier"),
     key("allow_hub", Shape::List, "", "hosts, besides Azure's own, that connection strings may name: HOST[:PORT]"),
     key("allow_webhook", Shape::List, "", "hosts that may be told of alarms by a webhook: HOST[:PORT]"),
     key("trust_proxy", Shape::Switch, "false", "a proxy in front speaks TLS and tells the client's address"),

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use hubward_local_hub::{Tier, UnknownTier};
+
 use super::layers::{ConfigError, Layers};
 use crate::units;
 
@@ -68,6 +70,8 @@ pub struct Settings {
     pub data: PathBuf,
     pub key_file: Option<PathBuf>,
     pub local_hub: bool,
+    pub local_hub_tier: Option<Tier>,
+    pub local_hub_units: u32,
     pub allow_hub: Vec<String>,
     pub allow_webhook: Vec<String>,
     pub webhook: WebhookSettings,
@@ -145,6 +149,8 @@ impl Settings {
             data: get.path("data").unwrap_or_else(|| PathBuf::from("hubward-data")),
             key_file: get.path("key_file"),
             local_hub: get.parse("local_hub", switch)?,
+            local_hub_tier: get.parse("local_hub_tier", tier)?,
+            local_hub_units: get.local_hub_units()?,
             allow_hub: layers.get("allow_hub").0.to_vec(),
             allow_webhook: layers.get("allow_webhook").0.to_vec(),
             webhook: WebhookSettings {
@@ -215,12 +221,26 @@ impl Reader<'_> {
         parse(&self.text(key)).map_err(|why| ConfigError::BadValue { key, origin: self.layers.get(key).1.clone(), why })
     }
 
+    /// As many as the tier may have.
+    fn local_hub_units(&self) -> Result<u32, ConfigError> {
+        let most = self.parse("local_hub_tier", tier)?.map_or(u32::MAX, Tier::max_units);
+        self.parse("local_hub_units", |text| match text.parse::<u32>() {
+            Ok(units) if (1..=most).contains(&units) => Ok(units),
+            Ok(units) => Err(format!("{units}: a hub of this tier has 1 to {most} units")),
+            Err(_) => Err(format!("{text:?} is no number of units")),
+        })
+    }
+
     fn address(&self, key: &'static str) -> Result<Option<Address>, ConfigError> {
         self.parse(key, |text| match text {
             "off" | "" => Ok(None),
             address => address.parse().map(Some),
         })
     }
+}
+
+fn tier(text: &str) -> Result<Option<Tier>, String> {
+    if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(|error: UnknownTier| error.to_string()) }
 }
 
 fn switch(text: &str) -> Result<bool, String> {
@@ -234,6 +254,7 @@ fn switch(text: &str) -> Result<bool, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Flag;
 
     #[test]
     fn the_defaults_are_settings() {
@@ -251,6 +272,23 @@ mod tests {
         let layers = Layers::merge(None, env.into_iter(), &[]).unwrap();
         let error = Settings::from_layers(&layers).unwrap_err().to_string();
         assert!(error.starts_with("mqtt from HUBWARD_MQTT: \"1883\" is no address"), "{error}");
+    }
+
+    #[test]
+    fn the_local_hub_has_no_more_units_than_its_tier() {
+        let read = |tier: &str, units: &str| {
+            let flags = [("local_hub_tier", tier), ("local_hub_units", units)]
+                .map(|(key, value)| Flag { key, values: vec![value.to_owned()] });
+            Settings::from_layers(&Layers::merge(None, std::iter::empty(), &flags).unwrap())
+        };
+        let settings = read("S1", "2").unwrap();
+        assert_eq!((settings.local_hub_tier, settings.local_hub_units), (Some(Tier::S1), 2));
+        for (tier, units, words) in
+            [("F1", "2", "1 to 1 units"), ("S1", "0", "1 to"), ("S1", "x", "no number"), ("S9", "1", "S9")]
+        {
+            let error = read(tier, units).unwrap_err().to_string();
+            assert!(error.contains("--local-hub-") && error.contains(words), "{error}");
+        }
     }
 
     #[test]

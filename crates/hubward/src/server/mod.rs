@@ -75,7 +75,7 @@ impl Server {
         let sockets = Sockets::open(&settings)?;
         let storage = Storage::open(&settings).await?;
         let hub = match settings.local_hub {
-            true => Some(RunningHub::start(hubward_local_hub::Options::new(settings.local_hub_folder())).await?),
+            true => Some(RunningHub::start(own_hub::options(&settings)).await?),
             false => None,
         };
         let options = hubward_relay::Options {

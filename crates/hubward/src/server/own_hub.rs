@@ -8,9 +8,18 @@ use hubward_local_hub::{HubInfo, LocalHub, Options, StartError};
 use hubward_model::Problem;
 
 use super::private_file;
+use crate::config::Settings;
 
 /// In the hub's folder: how it was reached when it last ran, with its connection strings.
 pub const CONNECTION_FILE: &str = "connection.json";
+
+/// What the settings say of it.
+pub(super) fn options(settings: &Settings) -> Options {
+    let mut options = Options::new(settings.local_hub_folder());
+    options.limits.tier = settings.local_hub_tier;
+    options.limits.units = settings.local_hub_units;
+    options
+}
 
 /// A local hub that runs.
 pub struct RunningHub {
