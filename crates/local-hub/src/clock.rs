@@ -38,6 +38,29 @@ impl Clock {
         self.0.moved.send_replace(());
     }
 
+    /// Resolves at `due`, or when the clock is moved past it.
+    pub(crate) async fn sleep_until(&self, due: Timestamp) {
+        let mut moves = self.moves();
+        loop {
+            let now = self.now();
+            if now >= due {
+                return;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(due.since(now)) => {}
+                // The clock lives as long as its clones.
+                _ = moves.changed() => {}
+            }
+        }
+    }
+
+    /// `time` from now.
+    pub(crate) fn after(&self, time: Duration) -> Timestamp {
+        // The longest delays asked for are far less; it only must not overflow.
+        let millis = i64::try_from(time.as_millis()).unwrap_or(i64::MAX / 4);
+        Timestamp::from_millis(self.now().as_millis().saturating_add(millis))
+    }
+
     /// Tells of every [`advance`](Self::advance).
     pub(crate) fn moves(&self) -> watch::Receiver<()> {
         self.0.moved.subscribe()

@@ -42,14 +42,14 @@ pub(crate) async fn serve(
 }
 
 async fn serve_one(stream: Wire, peer: SocketAddr, acceptor: TlsAcceptor, router: Router, stop: CancellationToken) {
-    let wire = stream.id();
+    let connection_id = stream.id();
     let stream = match timeout(PATIENCE, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return tracing::info!(%peer, %error, "https: TLS failed"),
         Err(_) => return tracing::info!(%peer, "https: the TLS handshake took too long"),
     };
     let certificate = PeerCertificate(Thumbprints::of_peer(&stream));
-    let carrier = Arc::new(Carrier::new(peer, stop.clone()));
+    let carrier = Arc::new(Carrier::new(peer, connection_id, stop.clone()));
     let marked = carrier.clone();
     let spelling = Spelling::default();
     let stream = Noted::new(stream, spelling.clone());
@@ -59,7 +59,7 @@ async fn serve_one(stream: Wire, peer: SocketAddr, acceptor: TlsAcceptor, router
         let (certificate, marked) = (certificate.clone(), marked.clone());
         async move {
             let mut request = request.map(Body::new);
-            request.extensions_mut().insert(OnWire(wire));
+            request.extensions_mut().insert(OnWire(connection_id));
             request.extensions_mut().insert(spelling.clone());
             request.extensions_mut().insert(certificate);
             request.extensions_mut().insert(marked);

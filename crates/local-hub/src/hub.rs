@@ -11,11 +11,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
 use crate::certificates::{CertificateError, Certificates};
-use crate::devices::{self, Devices, DevicesOptions, LedgerError};
+use crate::change_log::LogError;
+use crate::devices::{self, Devices, DevicesOptions};
 use crate::events::{Event, EventStore, EventsError, Readers, Running, StoreOptions};
 use crate::faults::Faults;
 use crate::folder::{Folder, FolderError};
-use crate::identity::{Identities, LogError};
+use crate::identity::Identities;
 use crate::info::{Bound, HubInfo};
 use crate::limits::Limits;
 use crate::names::{Names, NamesError};
@@ -174,7 +175,7 @@ async fn start_on(
     let faults = Faults::new(clock.clone());
     let certificates = Certificates::open(&folder, &names, clock.now(), &faults)?;
     let policies = Policies::open(&folder)?;
-    let limits = Limits::open(options.limits, clock.clone(), folder.file("usage.json"));
+    let limits = Limits::open(options.limits, clock.clone(), folder.file("usage.json"), events.used());
     let device_cap = options.device_cap.or(limits.device_cap());
     let identities = Arc::new(Identities::open(&folder.file("registry.log"), device_cap, clock.clone())?);
     let https_listener = bind("https", options.https).await?;
@@ -285,8 +286,8 @@ impl From<LogError> for StartError {
     }
 }
 
-impl From<LedgerError> for StartError {
-    fn from(error: LedgerError) -> Self {
+impl From<devices::OpenError> for StartError {
+    fn from(error: devices::OpenError) -> Self {
         Self::Devices(error.to_string())
     }
 }

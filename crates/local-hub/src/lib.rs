@@ -9,22 +9,23 @@
 //! In reading order:
 //!
 //! - `hub`: a hub started and stopped; `options`: how; `info`: how it is then reached;
-//! - `names`, `folder`, `certificates`, `policies`, `clock`: what a hub is and keeps;
+//! - `names`, `folder`, `change_log`, `certificates`, `policies`, `clock`: what a hub is and keeps;
 //! - `sas`: tokens taken apart and verified; `access`: what they allow;
 //! - `identity`: the identity registry, `presence`: which device is connected where; `devices`: twins, messages to
 //!   devices, direct methods;
 //! - `state`: what the endpoints share;
-//! - `accept`: taking connections in; `https` and `rest`: the registry's REST interface;
+//! - `accept`: taking connections in; `stream`: their bytes; `https` and `rest`: the registry's REST interface;
 //! - `limits`: a tier's quota and throttles; `faults`: what goes wrong on demand;
 //!   `admin`: the hub governed, over HTTP on a port of its own;
-//! - `events`: accepted events on disk; `amqp`: devices and services;
-//! - `mqtt`: devices by MQTT; `ws`: MQTT and AMQP inside WebSockets.
+//! - `events`: accepted events on disk;
+//! - `amqp`: devices and services by AMQP, and readers of events; `mqtt`: devices by MQTT; `ws`: both inside WebSockets.
 
 mod accept;
 mod access;
 mod admin;
 mod amqp;
 mod certificates;
+mod change_log;
 mod client_certificates;
 mod clock;
 mod devices;
@@ -44,6 +45,7 @@ mod presence;
 mod rest;
 mod sas;
 mod state;
+mod stream;
 #[cfg(test)]
 mod testkit;
 mod ws;

@@ -1,7 +1,6 @@
 //! Which device is connected where, and what its connection listens to; one connection per device, whatever it speaks.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hubward_model::Timestamp;
@@ -53,9 +52,14 @@ impl Notice {
     }
 }
 
-/// A connection's number, never used twice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct ConnectionId(u64);
+/// A connection's number, the one it is listed by, never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct ConnectionId(pub(crate) u64);
+
+impl ConnectionId {
+    /// A connection that there is not: it takes a seat so that another loses it.
+    pub(crate) const NOBODY: Self = Self(0);
+}
 
 impl std::fmt::Display for ConnectionId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -78,7 +82,6 @@ pub(crate) struct Seen {
 #[derive(Default)]
 pub(crate) struct Presence {
     devices: Mutex<Devices>,
-    last: AtomicU64,
     /// Counts connections that begin to listen to methods.
     listening: watch::Sender<u64>,
     clock: Clock,
@@ -104,11 +107,6 @@ impl Presence {
     /// Nobody is connected; times are by `clock`.
     pub(crate) fn new(clock: Clock) -> Self {
         Self { clock, ..Self::default() }
-    }
-
-    /// A number for a new connection.
-    pub(crate) fn next_connection(&self) -> ConnectionId {
-        ConnectionId(self.last.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
     /// `connection` serves `device` from now on; the one that did so before is told. True if there was one.
@@ -183,9 +181,21 @@ impl Presence {
         self.tell(device, Notice::Changed);
     }
 
-    /// Whoever serves `device` ends that. False if nobody does.
-    pub(crate) fn disconnect(&self, device: &str, why: &'static str) -> bool {
-        self.tell(device, |device| Notice::Dropped(device, why))
+    /// Whoever serves `device` ends that, and is answered; nothing if nobody does.
+    pub(crate) fn disconnect(&self, device: &str, why: &'static str) -> Option<ConnectionId> {
+        let devices = self.devices();
+        let (device, seat) = devices.seats.get_key_value(device)?;
+        seat.notices.send(Notice::Dropped(device.clone(), why)).ok().map(|()| seat.connection)
+    }
+
+    /// The devices that each connection serves, in the order of their ids.
+    pub(crate) fn by_connection(&self) -> BTreeMap<ConnectionId, Vec<Arc<str>>> {
+        let mut all: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for (device, seat) in &self.devices().seats {
+            all.entry(seat.connection).or_default().push(device.clone());
+        }
+        all.values_mut().for_each(|devices| devices.sort_unstable());
+        all
     }
 
     /// `device` has sent or received something.
@@ -264,7 +274,7 @@ mod tests {
     #[test]
     fn the_second_connection_takes_over_and_the_first_is_told() {
         let presence = Presence::default();
-        let (first, second) = (presence.next_connection(), presence.next_connection());
+        let (first, second) = (ConnectionId(1), ConnectionId(2));
         let (to_first, mut first_hears) = mpsc::unbounded_channel();
         let (to_second, mut second_hears) = mpsc::unbounded_channel();
         let device: Arc<str> = "a".into();
@@ -283,7 +293,7 @@ mod tests {
     #[test]
     fn a_connection_is_told_only_what_it_listens_to() {
         let presence = Presence::default();
-        let connection = presence.next_connection();
+        let connection = ConnectionId(1);
         let (notices, mut heard) = mpsc::unbounded_channel();
         let device: Arc<str> = "a".into();
         assert!(!presence.tell("a", Notice::Messages), "nobody is there");
@@ -304,7 +314,7 @@ mod tests {
         let presence = Presence::new(clock.clone());
         let device: Arc<str> = "a".into();
         assert_eq!(presence.seen("a"), Seen::default());
-        let connection = presence.next_connection();
+        let connection = ConnectionId(1);
         presence.claim(&device, connection, &mpsc::unbounded_channel().0);
         let connected = presence.seen("a");
         assert!(connected.connected && connected.state_changed_at.is_some());

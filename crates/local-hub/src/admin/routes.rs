@@ -14,7 +14,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::faults::{self, FaultSpec, FaultView, NotBegun};
+use crate::faults::{self, FaultSpec, FaultView, NotBegun, Seen};
+use crate::presence::ConnectionId;
 use crate::state::State;
 
 type Hub = Shared<Arc<State>>;
@@ -158,26 +159,25 @@ async fn move_clock(hub: Hub, body: Bytes) -> Result<Json<Value>, Refused> {
 }
 
 async fn connections(hub: Hub) -> Json<Value> {
-    let list: Vec<_> = hub
-        .faults
-        .wires()
-        .list()
-        .into_iter()
-        .map(|seen| {
-            json!({
-                "id": seen.id,
-                "listener": seen.listener,
-                "peer": seen.peer.to_string(),
-                "since": seen.since.to_string(),
-            })
-        })
-        .collect();
-    Json(Value::Array(list))
+    let mut devices = hub.presence.by_connection();
+    let list = hub.faults.wires().list();
+    Json(list.into_iter().map(|seen| connection(&seen, &devices.remove(&seen.id).unwrap_or_default())).collect())
+}
+
+/// A connection with the devices it serves.
+fn connection(seen: &Seen, devices: &[Arc<str>]) -> Value {
+    json!({
+        "id": seen.id.0,
+        "listener": seen.listener,
+        "peer": seen.peer.to_string(),
+        "since": seen.since.to_string(),
+        "devices": devices,
+    })
 }
 
 /// Resets a connection.
 async fn cut(hub: Hub, Path(id): Path<String>) -> Result<StatusCode, Refused> {
-    let number = id.parse::<u64>().ok();
+    let number = id.parse().ok().map(ConnectionId);
     if number.is_some_and(|number| hub.faults.wires().cut(|seen| seen.id == number) > 0) {
         return Ok(StatusCode::NO_CONTENT);
     }
@@ -185,10 +185,16 @@ async fn cut(hub: Hub, Path(id): Path<String>) -> Result<StatusCode, Refused> {
     Err(Refused::new(StatusCode::NOT_FOUND, "no_connection", format!("there is no connection {id}"), remedy))
 }
 
-/// Ends a device's connection, in the words of what it speaks.
-async fn disconnect(hub: Hub, Path(id): Path<String>) -> Result<StatusCode, Refused> {
-    if hub.presence.disconnect(&id, "dropped by who governs the hub") {
-        return Ok(StatusCode::NO_CONTENT);
+/// Ends a device's connection, in the words of what it speaks; answers the connection, with what it served until then.
+async fn disconnect(hub: Hub, Path(id): Path<String>) -> Result<Json<Value>, Refused> {
+    let devices = hub.presence.by_connection();
+    if let Some(ended) = hub.presence.disconnect(&id, "dropped by who governs the hub") {
+        let devices = devices.get(&ended).map(Vec::as_slice).unwrap_or_default();
+        // One that is gone already has no more than its number.
+        let seen = hub.faults.wires().get(ended);
+        return Ok(Json(
+            seen.map_or_else(|| json!({ "id": ended.0, "devices": devices }), |seen| connection(&seen, devices)),
+        ));
     }
     let remedy = "ask the registry for connectionState to see which devices are connected";
     Err(Refused::new(StatusCode::NOT_FOUND, "not_connected", format!("device {id:?} is not connected"), remedy))

@@ -198,6 +198,41 @@ async fn a_batch_is_refused_by_its_worst_message() {
 }
 
 #[tokio::test]
+async fn an_answer_is_delayed_by_the_hub_s_clock_and_its_send_is_stored_at_once() {
+    let kit = std::sync::Arc::new(Kit::start().await);
+    let tokens = kit.devices(&["d1", "d2"]).await;
+    let hour = std::time::Duration::from_secs(3600);
+    fault(&kit, json!({"fault": "delay", "ms": 3_600_000, "device": "d1"})).await;
+    let begun = kit.hub.clock().now();
+    let of_device = {
+        let (kit, token) = (kit.clone(), tokens[0].clone());
+        tokio::spawn(async move { (send(&kit, &token).await.0, kit.hub.clock().now()) })
+    };
+    let of_service = {
+        let kit = kit.clone();
+        tokio::spawn(async move { (kit.rest("GET", "/devices/d1", &[], None).await.0, kit.hub.clock().now()) })
+    };
+    let mut tries = 0;
+    while stored(&kit).await == 0 {
+        tries += 1;
+        assert!(tries < 3000, "it is not stored");
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    // Others are answered meanwhile, and with them every answer that is not delayed.
+    for _ in 0..20 {
+        let other = kit.send(&tokens[1], "POST", "/devices/d2/messages/events", &[], b"x".to_vec()).await;
+        assert_eq!(other.0, StatusCode::NO_CONTENT);
+        assert_eq!(kit.rest("GET", "/devices/d2", &[], None).await.0, StatusCode::OK);
+    }
+    kit.hub.clock().advance(hour);
+    for (answer, expected) in [(of_device, StatusCode::NO_CONTENT), (of_service, StatusCode::OK)] {
+        let (status, at) = answer.await.unwrap();
+        assert_eq!(status, expected);
+        assert!(at.since(begun) >= hour, "answered at {at}, asked at {begun}");
+    }
+}
+
+#[tokio::test]
 async fn tokens_are_refused_of_a_device_of_a_policy_and_of_all() {
     let kit = Kit::start().await;
     let tokens = kit.devices(&["d1", "d2"]).await;
@@ -362,12 +397,51 @@ async fn connections_are_listed_and_one_is_reset() {
     let (_, list) = admin(&kit, Method::GET, "/connections", None).await;
     let peer = first.get_ref().0.local_addr().unwrap().to_string();
     let listed = list.as_array().unwrap().iter().find(|connection| connection["peer"] == peer).unwrap();
-    assert_eq!(listed["listener"], "https");
+    assert_eq!((&listed["listener"], &listed["devices"]), (&json!("https"), &json!([])));
     let (status, _) = admin(&kit, Method::DELETE, &format!("/connections/{}", listed["id"]), None).await;
     assert_eq!(status, StatusCode::NO_CONTENT);
     assert!(matches!(first.read(&mut [0]).await, Err(_) | Ok(0)));
     kit.devices(&["d1"]).await;
     assert!(converse(&kit, &mut second).await.starts_with(b"HTTP/1.1 204"));
+}
+
+/// The connections that serve devices: what listened for them, and the devices.
+async fn serving(kit: &Kit) -> Vec<(Value, Value, Value)> {
+    let (_, list) = admin(kit, Method::GET, "/connections", None).await;
+    let all = list.as_array().unwrap().iter().filter(|connection| connection["devices"] != json!([]));
+    all.map(|one| (one["id"].clone(), one["listener"].clone(), one["devices"].clone())).collect()
+}
+
+#[tokio::test]
+async fn connections_name_their_devices_and_ending_a_device_s_says_which_it_was() {
+    use crate::testkit::{Login, MqttDevice, Peer};
+    let kit = Kit::start().await;
+    kit.devices(&["a1", "a2", "m", "w"]).await;
+    let by_mqtt = MqttDevice::open(&kit, "m").await;
+    let mut by_amqp = Peer::open(&kit).await;
+    let mut links = Vec::new();
+    for id in ["a2", "a1"] {
+        assert_eq!(by_amqp.put_token(&kit.device_token(id)).await, 200);
+        links.push(by_amqp.telemetry(id).await.unwrap());
+    }
+    let (in_websocket, _) = Login::new("w", &kit.device_token("w")).by_websocket().open(&kit).await.unwrap();
+    let all = serving(&kit).await;
+    let named: Vec<_> = all.iter().map(|(_, listener, devices)| (listener, devices)).collect();
+    let (mqtts, amqps, https) = (json!("mqtts"), json!("amqps"), json!("https"));
+    let (m, a, w) = (json!(["m"]), json!(["a1", "a2"]), json!(["w"]));
+    assert_eq!(named, [(&mqtts, &m), (&amqps, &a), (&https, &w)]);
+
+    let (status, ended) = admin(&kit, Method::DELETE, "/devices/a2/connection", None).await;
+    assert_eq!((status, &ended["id"], &ended["devices"]), (StatusCode::OK, &all[1].0, &a));
+    by_amqp.detached(links[0]).await;
+    for (device, id) in [("m", &all[0].0), ("w", &all[2].0)] {
+        let (_, ended) = admin(&kit, Method::DELETE, &format!("/devices/{device}/connection"), None).await;
+        assert_eq!((&ended["id"], &ended["devices"]), (id, &json!([device])));
+    }
+    by_mqtt.closed().await;
+    in_websocket.closed().await;
+    // Whoever sees its connection end finds its seat free.
+    assert_eq!(serving(&kit).await, [(all[1].0.clone(), amqps, json!(["a1"]))]);
 }
 
 #[tokio::test]
@@ -384,14 +458,14 @@ async fn a_wrong_certificate_is_taken_by_no_client_and_the_right_one_again_after
 
 #[tokio::test]
 async fn a_link_is_stolen_now_and_when_the_device_is_back() {
-    use crate::presence::Notice;
+    use crate::presence::{ConnectionId, Notice};
     let kit = Kit::start().await;
     kit.devices(&["d1"]).await;
     let state = kit.state();
     let device: std::sync::Arc<str> = "d1".into();
     let (notices, mut heard) = tokio::sync::mpsc::unbounded_channel();
     let connect = || {
-        let connection = state.presence.next_connection();
+        let connection = ConnectionId(1000);
         state.presence.claim(&device, connection, &notices);
         state.faults.on_claimed(&device, &notices);
     };

@@ -11,7 +11,7 @@ use super::link::{Allowance, Link};
 use super::served::Served;
 use crate::access::Denied;
 use crate::devices::Failed;
-use crate::events::message_size;
+use crate::events::{Unfit, message_size};
 use crate::limits::Kind;
 use crate::state::State;
 
@@ -86,8 +86,10 @@ async fn queue(message: Message, state: &State) -> Result<(), Error> {
     state.limits.admit(Kind::CommandSend(message_size(&message))).await.map_err(|refusal| refusal.to_amqp())?;
     state.devices.enqueue(&identity, message).await.map_err(|failed| match failed {
         Failed::QueueFull => Error::new(condition::RESOURCE_LIMIT_EXCEEDED, failed.to_string()),
-        Failed::MessageTooLarge(_) => Error::new(condition::MESSAGE_SIZE_EXCEEDED, failed.to_string()),
-        Failed::MessageInvalid(_) => argument(failed.to_string()),
+        Failed::MessageUnfit(Unfit::TooLarge { .. }) => {
+            Error::new(condition::MESSAGE_SIZE_EXCEEDED, failed.to_string())
+        }
+        Failed::MessageInvalid(_) | Failed::MessageUnfit(Unfit::MessageId(_)) => argument(failed.to_string()),
         _ => Error::new(condition::INTERNAL_ERROR, failed.to_string()),
     })
 }

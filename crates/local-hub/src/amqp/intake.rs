@@ -7,10 +7,12 @@ use hubward_amqp::message::{FORMAT_AMQP, FORMAT_BATCH, Message, unbatch};
 use hubward_amqp::performative::{Error, condition};
 use hubward_amqp::types::{Symbol, Value};
 
-use crate::events::{AuthMethod, MAX_MESSAGE, NewEvent, message_size};
+use crate::events::{AuthMethod, MAX_MESSAGE, NewEvent, Unfit, check};
 
 /// What the service documents for a whole batch (reference, 3.6).
 const DOCUMENTED_BATCH: (usize, usize) = (256 * 1024, 500);
+
+const ARGUMENT_ERROR: Symbol = Symbol::from_static("com.microsoft:argument-error");
 
 /// Who sent a transfer.
 pub(super) struct Sender<'a> {
@@ -29,18 +31,13 @@ pub(super) fn events(sender: &Sender<'_>, format: u32, payload: &Bytes) -> Resul
         _ => return Err(Error::new(condition::NOT_IMPLEMENTED, format!("message format {format:#x} is not known"))),
     };
     if encoded.is_empty() {
-        return Err(Error::new(Symbol::from_static("com.microsoft:argument-error"), "the batch is empty"));
+        return Err(Error::new(ARGUMENT_ERROR, "the batch is empty"));
     }
     let mut sizes = Vec::with_capacity(encoded.len());
     let mut events = Vec::with_capacity(encoded.len());
     for encoded in &encoded {
         let mut message = Message::decode(encoded).map_err(undecodable)?;
-        let size = message_size(&message);
-        if size > MAX_MESSAGE {
-            let text = format!("the message has {size} bytes, {MAX_MESSAGE} are allowed");
-            return Err(Error::new(condition::MESSAGE_SIZE_EXCEEDED, text));
-        }
-        sizes.push(size);
+        sizes.push(check(&message, MAX_MESSAGE).map_err(|unfit| refusal(&unfit))?);
         if let Some(model_id) = sender.model_id {
             message.message_annotations.push((Symbol::from_static("dt-dataschema"), Value::String(model_id.into())));
         }
@@ -60,6 +57,14 @@ pub(super) fn events(sender: &Sender<'_>, format: u32, payload: &Bytes) -> Resul
         );
     }
     Ok((events, sizes))
+}
+
+fn refusal(unfit: &Unfit) -> Error {
+    let condition = match unfit {
+        Unfit::TooLarge { .. } => condition::MESSAGE_SIZE_EXCEEDED,
+        Unfit::MessageId(_) => ARGUMENT_ERROR,
+    };
+    Error::new(condition, unfit.to_string())
 }
 
 #[cfg(test)]
@@ -88,6 +93,13 @@ mod unit {
         }
         let refused = take(FORMAT_BATCH, &batch.freeze()).err().unwrap();
         assert_eq!(refused.condition, condition::MESSAGE_SIZE_EXCEEDED);
+    }
+
+    #[test]
+    fn a_message_id_that_none_may_have_is_an_argument_error() {
+        let mut message = Message::data("x");
+        message.properties.message_id = Some("a b".into());
+        assert_eq!(take(FORMAT_AMQP, &message.to_bytes()).err().unwrap().condition, ARGUMENT_ERROR);
     }
 
     #[test]

@@ -3,7 +3,6 @@
 use hubward_amqp::connection::{DeliveryId, IncomingDelivery, LinkRef};
 use hubward_amqp::performative::{Error, Outcome, condition};
 use hubward_journal::AppendError;
-use tokio::time::sleep;
 
 use super::intake::{self, Sender};
 use super::jobs::Done;
@@ -34,7 +33,10 @@ impl Served {
             model_id: telemetry.model_id.as_deref(),
         };
         match intake::events(&sender, delivery.message_format, &delivery.payload) {
-            Ok((events, sizes)) => {
+            Ok((mut events, sizes)) => {
+                for (event, charge) in events.iter_mut().zip(self.state.limits.charges(&sizes)) {
+                    event.charge = charge;
+                }
                 let intake = Box::new(Intake { delivery: delivery.id, settled: delivery.settled, events });
                 let limits = self.state.limits.clone();
                 self.jobs.start(async move {
@@ -110,8 +112,10 @@ impl Served {
     pub(super) fn answer_durable(&mut self) {
         let landed = self.pending.accept_durable(&mut self.connection, self.waiter.progress());
         for (link, delivery, pause) in landed.late {
+            let clock = self.state.clock.clone();
+            let due = clock.after(pause);
             self.jobs.start(async move {
-                sleep(pause).await;
+                clock.sleep_until(due).await;
                 Done::Late { link, delivery }
             });
         }

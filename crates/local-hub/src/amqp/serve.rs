@@ -1,7 +1,6 @@
 //! The task of a connection: bytes in, bytes out, and whatever else wakes it.
 
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,10 +8,10 @@ use bytes::{Buf, BytesMut};
 use hubward_amqp::connection::{Connection, ServerConfig};
 use hubward_amqp::performative::{Error, condition};
 use rustls::ServerConfig as TlsConfig;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use tokio::time::{sleep, sleep_until, timeout};
+use tokio::time::{sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
@@ -20,7 +19,9 @@ use super::reading::HIGH_WATER;
 use super::served::Served;
 use crate::accept::{Serving, accept_until};
 use crate::access::Thumbprints;
+use crate::presence::{ConnectionId, Notice};
 use crate::state::State;
+use crate::stream::{push, read_some};
 
 /// A client has this long for the TLS handshake, and again to open the connection.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -28,8 +29,6 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const LAST_COMMIT: Duration = Duration::from_secs(5);
 /// After our close, the peer has this long to confirm it.
 const LAST_WORD: Duration = Duration::from_secs(1);
-/// What is read at once.
-const READ_BYTES: usize = 16 * 1024;
 /// What waits to be written is never more; a reader's events stop far below.
 const MAX_UNREAD: usize = 8 << 20;
 /// The clock is looked at no later than this, in case the machine's own was moved.
@@ -47,12 +46,14 @@ pub(crate) async fn serve(
     let faults = state.faults.clone();
     accept_until(listener, name, &faults, stop.clone(), move |stream, peer| -> Serving {
         let (state, stop, acceptor) = (state.clone(), stop.clone(), acceptor.clone());
+        let connection = stream.id();
         Box::pin(async move {
-            let plain = Arrival { peer, encrypted: false, certificate: None };
+            let plain = Arrival { peer, connection, encrypted: false, certificate: None };
             let Some(acceptor) = acceptor else { return Box::pin(serve_stream(stream, plain, state, stop)).await };
             match timeout(PATIENCE, acceptor.accept(stream)).await {
                 Ok(Ok(stream)) => {
-                    let arrival = Arrival { peer, encrypted: true, certificate: Thumbprints::of_peer(&stream) };
+                    let certificate = Thumbprints::of_peer(&stream);
+                    let arrival = Arrival { peer, connection, encrypted: true, certificate };
                     Box::pin(serve_stream(stream, arrival, state, stop)).await;
                 }
                 Ok(Err(error)) => tracing::info!(%peer, %error, "amqps: TLS failed"),
@@ -67,6 +68,7 @@ pub(crate) async fn serve(
 #[derive(Debug)]
 pub(crate) struct Arrival {
     pub(crate) peer: SocketAddr,
+    pub(crate) connection: ConnectionId,
     /// Over TLS; else events may be read, and nothing else.
     pub(crate) encrypted: bool,
     /// The certificate shown in the TLS handshake.
@@ -99,7 +101,7 @@ pub(crate) async fn serve_stream(
 async fn converse(
     stream: impl AsyncRead + AsyncWrite,
     served: &mut Served,
-    heard: &mut mpsc::UnboundedReceiver<crate::presence::Notice>,
+    heard: &mut mpsc::UnboundedReceiver<Notice>,
     stop: &CancellationToken,
 ) -> Ended {
     let (mut from_peer, mut to_peer) = tokio::io::split(stream);
@@ -180,7 +182,7 @@ async fn converse(
             Ok(()) = feedback.changed(), if served.hears_feedback() => served.on_feedback_waits(),
             Some(notice) = heard.recv() => served.on_notice(notice),
             Ok(()) = durable.changed(), if served.has_readers() => {}
-            () = room(&state), if served.stalled.is_some() => {}
+            () = state.events.room(), if served.stalled.is_some() => {}
             Ok(()) = clock_moves.changed() => served.expire(),
             () = sleep_until(wake.into()) => {
                 served.expire();
@@ -218,36 +220,6 @@ enum Ending {
     Draining,
     /// Close was sent.
     Closing,
-}
-
-/// Writes some of `output`; when there is none, sees that all that was written is on its way, and answers 0.
-async fn push(to: &mut (impl AsyncWrite + Unpin), output: &[u8]) -> std::io::Result<usize> {
-    if output.is_empty() {
-        return to.flush().await.map(|()| 0);
-    }
-    match to.write(output).await? {
-        0 => Err(std::io::ErrorKind::WriteZero.into()),
-        count => Ok(count),
-    }
-}
-
-/// Reads what is there. The buffer it is read into lives only while it is read into.
-async fn read_some(from: &mut (impl AsyncRead + Unpin), into: &mut BytesMut) -> std::io::Result<usize> {
-    std::future::poll_fn(|context| {
-        let mut space = [0u8; READ_BYTES];
-        let mut read = ReadBuf::new(&mut space);
-        std::task::ready!(Pin::new(&mut *from).poll_read(context, &mut read))?;
-        into.extend_from_slice(read.filled());
-        std::task::Poll::Ready(Ok(read.filled().len()))
-    })
-    .await
-}
-
-/// Resolves when a transfer that found no room may be tried again. The pause is for room that is not the journal's to
-/// give: a full disk.
-async fn room(state: &State) {
-    state.events.room().await;
-    sleep(Duration::from_millis(5)).await;
 }
 
 /// When the next token expires, as an instant.

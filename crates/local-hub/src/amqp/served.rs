@@ -79,7 +79,7 @@ impl Served {
         notices: mpsc::UnboundedSender<Notice>,
     ) -> Self {
         Self {
-            id: state.presence.next_connection(),
+            id: arrival.connection,
             state,
             connection,
             peer: arrival.peer,

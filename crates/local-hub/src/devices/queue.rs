@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::store::Failed;
-use crate::events::message_size;
+use crate::events::check;
 use crate::presence::ConnectionId;
 
 /// Messages that may wait for a device, those that are locked included.
@@ -146,10 +146,7 @@ pub(super) enum Settled {
 impl Waiting {
     /// A message as a service sends it, checked and completed; `sequence` is its number in the hub.
     pub(super) fn new(device_id: &str, mut message: Message, sequence: u64, now: Timestamp) -> Result<Self, Failed> {
-        let size = message_size(&message);
-        if size > MAX_MESSAGE {
-            return Err(Failed::MessageTooLarge(size));
-        }
+        check(&message, MAX_MESSAGE)?;
         let ack = match message.application_property("iothub-ack").map(|value| value.as_str().unwrap_or("?")) {
             None => Ack::None,
             Some(text) => match text.to_ascii_lowercase().as_str() {

@@ -11,18 +11,20 @@ use hubward_amqp::message::Message;
 use hubward_model::Timestamp;
 use serde_json::{Map, Value};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::change::{Change, MessageEntry, Subscriptions};
 use super::feedback::{Feedback, FeedbackQueue, Record};
 use super::keeper;
-use super::ledger::{self, Ledger, LedgerError};
+use super::kept::{Kept, News, seen_change};
 use super::methods::{MethodAnswer, MethodFailed, Methods};
-use super::queue::{Gone, Holder, Queue, Received, Settle, Settled, Waiting};
+use super::queue::{Gone, Holder, Received, Settle, Settled, Waiting};
 use super::twin::{Twin, TwinChange};
+use super::writer::{Ledger, Running, Written};
 use crate::Clock;
+use crate::change_log::LogError;
+use crate::events::Unfit;
 use crate::identity::{Condition, Identities, Identity};
 use crate::presence::{ConnectionId, Notice, Presence, Seen};
 
@@ -37,59 +39,24 @@ pub(crate) struct DevicesOptions {
 
 /// What the hub keeps of all devices.
 pub(crate) struct Devices {
-    inner: Mutex<Inner>,
+    inner: Mutex<Kept>,
     /// Something is to be written, or nothing will be any more.
-    to_write: Condvar,
-    written: watch::Sender<Written>,
+    pub(super) to_write: Condvar,
+    pub(super) written: watch::Sender<Written>,
     timers: watch::Sender<u64>,
     feedback: watch::Sender<u64>,
     methods: Methods,
-    presence: Arc<Presence>,
+    pub(super) presence: Arc<Presence>,
     clock: Clock,
 }
 
-/// How far the file has come.
-#[derive(Debug, Clone, Copy, Default)]
-struct Written {
-    up_to: u64,
-    failed: bool,
-}
-
-struct Inner {
-    devices: HashMap<Arc<str>, Device>,
-    feedback: FeedbackQueue,
-    /// When the messages of which device are to be looked at.
-    timers: BTreeSet<(Timestamp, Arc<str>)>,
-    last_sequence: u64,
-    /// Lines to be written.
-    pending: Vec<u8>,
-    /// What is to be told once they are.
-    news: Vec<(Arc<str>, News)>,
-    /// How many changes there were.
-    changes: u64,
-    closed: bool,
-}
-
-enum News {
-    Messages,
-    Desired(Arc<super::DesiredUpdate>),
-}
-
-struct Device {
-    generation: Arc<str>,
-    twin: Option<Arc<Twin>>,
-    session: Option<Arc<Subscriptions>>,
-    queue: Queue,
-    timer: Option<Timestamp>,
-}
-
-/// The thread that writes and the task that keeps time.
-#[derive(Debug)]
-pub(crate) struct Running {
-    devices: Arc<Devices>,
-    writer: Option<thread::JoinHandle<()>>,
-    keeper: JoinHandle<()>,
-    stop: CancellationToken,
+/// Why what is kept of devices cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OpenError {
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error("cannot start the thread that writes what is kept of devices: {0}")]
+    Thread(std::io::Error),
 }
 
 /// Why something asked of a device was not done.
@@ -105,8 +72,8 @@ pub(crate) enum Failed {
     LockLost,
     #[error("{0}")]
     MessageInvalid(String),
-    #[error("the message has {0} bytes, {limit} are allowed", limit = super::queue::MAX_MESSAGE)]
-    MessageTooLarge(usize),
+    #[error(transparent)]
+    MessageUnfit(#[from] Unfit),
     #[error("what is kept of devices cannot be written any more")]
     NotStored,
 }
@@ -117,8 +84,8 @@ impl Devices {
         options: DevicesOptions,
         identities: &Identities,
         presence: Arc<Presence>,
-    ) -> Result<(Arc<Self>, Running), LedgerError> {
-        let mut inner = Inner {
+    ) -> Result<(Arc<Self>, Running), OpenError> {
+        let mut inner = Kept {
             devices: HashMap::new(),
             feedback: FeedbackQueue::new(options.feedback_delay),
             timers: BTreeSet::new(),
@@ -147,7 +114,7 @@ impl Devices {
         let writer = thread::Builder::new()
             .name("local-hub-devices".to_owned())
             .spawn(move || writing.write(ledger))
-            .map_err(LedgerError::Thread)?;
+            .map_err(OpenError::Thread)?;
         let stop = CancellationToken::new();
         let keeper = tokio::spawn(keeper::run(devices.clone(), stop.clone()));
         Ok((devices.clone(), Running { devices, writer: Some(writer), keeper, stop }))
@@ -428,7 +395,7 @@ impl Devices {
         self.note_seen(self.presence.take_unwritten());
     }
 
-    fn note_seen(&self, all: Vec<(Arc<str>, Seen)>) {
+    pub(super) fn note_seen(&self, all: Vec<(Arc<str>, Seen)>) {
         let mut inner = self.inner();
         for (device, seen) in all {
             self.note(&mut inner, &seen_change(device, seen));
@@ -436,7 +403,7 @@ impl Devices {
     }
 
     /// Frees locks that ran out and takes expired messages out.
-    fn sweep_device(&self, inner: &mut Inner, id: &Arc<str>, now: Timestamp) {
+    fn sweep_device(&self, inner: &mut Kept, id: &Arc<str>, now: Timestamp) {
         let Some(device) = inner.devices.get_mut(id) else { return };
         let (gone, freed) = device.queue.sweep(now);
         let generation = device.generation.clone();
@@ -448,7 +415,7 @@ impl Devices {
         }
     }
 
-    fn sweep_feedback(&self, inner: &mut Inner, now: Timestamp) {
+    fn sweep_feedback(&self, inner: &mut Kept, now: Timestamp) {
         let heard = inner.feedback.sweep(now);
         if !heard.is_empty() {
             tracing::info!(records = heard.len(), "feedback that nobody fetched has expired");
@@ -456,11 +423,11 @@ impl Devices {
         }
     }
 
-    fn gone(&self, inner: &mut Inner, identity: &Identity, gone: &Gone, now: Timestamp) -> u64 {
+    fn gone(&self, inner: &mut Kept, identity: &Identity, gone: &Gone, now: Timestamp) -> u64 {
         self.gone_of(inner, &identity.device_id, &identity.generation_id, gone, now)
     }
 
-    fn gone_of(&self, inner: &mut Inner, id: &Arc<str>, generation: &Arc<str>, gone: &Gone, now: Timestamp) -> u64 {
+    fn gone_of(&self, inner: &mut Kept, id: &Arc<str>, generation: &Arc<str>, gone: &Gone, now: Timestamp) -> u64 {
         let feedback = gone.message.ack.wants(gone.fate).then(|| {
             inner.last_sequence += 1;
             Record {
@@ -482,7 +449,7 @@ impl Devices {
         self.note(inner, &Change::Gone { device: id.clone(), sequence: gone.message.sequence, feedback })
     }
 
-    fn rearm(&self, inner: &mut Inner, id: &Arc<str>) {
+    fn rearm(&self, inner: &mut Kept, id: &Arc<str>) {
         let before = inner.timers.first().map(|(at, _)| *at);
         inner.rearm(id);
         if inner.timers.first().map(|(at, _)| *at) != before {
@@ -490,245 +457,12 @@ impl Devices {
         }
     }
 
-    /// Has a change written; answers its number.
-    fn note(&self, inner: &mut Inner, change: &Change) -> u64 {
-        ledger::line(change, &mut inner.pending);
-        inner.changes += 1;
-        self.to_write.notify_one();
-        inner.changes
-    }
-
-    /// Resolves when the change with this number, and all before, are on disk.
-    async fn durable(&self, ticket: u64) -> Result<(), Failed> {
-        let mut written = self.written.subscribe();
-        match written.wait_for(|written| written.failed || written.up_to >= ticket).await {
-            Ok(written) if written.up_to >= ticket => Ok(()),
-            _ => Err(Failed::NotStored),
-        }
-    }
-
-    /// The writer's thread: writes what there is, for all who wait for it at once, until the store is closed.
-    fn write(&self, mut ledger: Ledger) {
-        loop {
-            let (lines, news, up_to, closed) = {
-                let idle = |inner: &mut Inner| inner.pending.is_empty() && !inner.closed;
-                let mut inner = self.to_write.wait_while(self.inner(), idle).unwrap_or_else(PoisonError::into_inner);
-                let lines = std::mem::take(&mut inner.pending);
-                (lines, std::mem::take(&mut inner.news), inner.changes, inner.closed)
-            };
-            let mut done = if lines.is_empty() { Ok(()) } else { ledger.append(&lines) };
-            if done.is_ok() {
-                self.written.send_modify(|written| written.up_to = up_to);
-                self.spread(news);
-                if ledger.is_long() {
-                    done = self.rewrite(&mut ledger);
-                }
-            }
-            if let Err(error) = done {
-                tracing::error!(%error, "what is kept of devices cannot be written");
-                self.written.send_modify(|written| written.failed = true);
-                self.inner().closed = true;
-                return;
-            }
-            if closed && self.inner().pending.is_empty() {
-                self.written.send_modify(|written| written.failed = true);
-                return;
-            }
-        }
-    }
-
-    /// Writes all that is so now in the place of how it came to be.
-    fn rewrite(&self, ledger: &mut Ledger) -> Result<(), LedgerError> {
-        let (lines, news, up_to) = {
-            let mut inner = self.inner();
-            inner.pending.clear();
-            let mut lines = Vec::new();
-            inner.all(&self.presence, |change| ledger::line(&change, &mut lines));
-            (lines, std::mem::take(&mut inner.news), inner.changes)
-        };
-        ledger.rewrite(&lines)?;
-        self.written.send_modify(|written| written.up_to = up_to);
-        self.spread(news);
-        Ok(())
-    }
-
-    fn spread(&self, news: Vec<(Arc<str>, News)>) {
-        for (device, news) in news {
-            match news {
-                News::Messages => self.presence.tell(&device, Notice::Messages),
-                News::Desired(update) => self.presence.tell(&device, |device| Notice::Desired(device, update)),
-            };
-        }
-    }
-
     fn fresh_twin(&self) -> Arc<Twin> {
         Arc::new(Twin::new(self.clock.now()))
     }
 
-    fn close(&self) {
-        self.inner().closed = true;
-        self.to_write.notify_one();
-    }
-
-    fn inner(&self) -> MutexGuard<'_, Inner> {
+    pub(super) fn inner(&self) -> MutexGuard<'_, Kept> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Inner {
-    fn device(&self, identity: &Identity) -> Option<&Device> {
-        self.devices.get(&identity.device_id).filter(|device| device.generation == identity.generation_id)
-    }
-
-    /// What is kept of a device; what is left of an earlier one of the same id is not.
-    fn device_mut(&mut self, identity: &Identity) -> &mut Device {
-        let device = self.entry(identity.device_id.clone(), identity.generation_id.clone());
-        if device.generation != identity.generation_id {
-            let timer = device.timer;
-            *device = Device { timer, ..Device::new(identity.generation_id.clone()) };
-        }
-        device
-    }
-
-    fn entry(&mut self, id: Arc<str>, generation: Arc<str>) -> &mut Device {
-        self.devices.entry(id).or_insert_with(|| Device::new(generation))
-    }
-
-    /// Sets the time at which the messages of a device are to be looked at next.
-    fn rearm(&mut self, id: &Arc<str>) {
-        let Some(device) = self.devices.get_mut(id) else { return };
-        let next = device.queue.next_sweep();
-        if next == device.timer {
-            return;
-        }
-        if let Some(before) = std::mem::replace(&mut device.timer, next) {
-            self.timers.remove(&(before, id.clone()));
-        }
-        if let Some(next) = next {
-            self.timers.insert((next, id.clone()));
-        }
-    }
-
-    /// Takes in what the file says.
-    fn take(&mut self, change: Change, presence: &Presence) {
-        match change {
-            Change::Twin { device, generation, twin } => self.restored(device, generation).twin = Some(twin),
-            Change::Session { device, generation, subscriptions } => {
-                self.restored(device, generation).session = subscriptions.map(Arc::new);
-            }
-            Change::Message { device, generation, message } => {
-                self.last_sequence = self.last_sequence.max(message.sequence());
-                let sequence = message.sequence();
-                let queue = &mut self.restored(device.clone(), generation).queue;
-                queue.forget(sequence);
-                match message.into_waiting() {
-                    Some(waiting) => queue.restore(waiting),
-                    None => tracing::warn!(device = &*device, sequence, "a message that cannot be read is dropped"),
-                }
-            }
-            Change::GivenBack { device, sequence, deliveries } => {
-                if let Some(device) = self.devices.get_mut(&device) {
-                    device.queue.set_deliveries(sequence, deliveries);
-                }
-            }
-            Change::Gone { device, sequence, feedback } => {
-                if let Some(device) = self.devices.get_mut(&device) {
-                    device.queue.forget(sequence);
-                }
-                if let Some(record) = feedback {
-                    self.last_sequence = self.last_sequence.max(record.number);
-                    self.feedback.push(record);
-                }
-            }
-            Change::Feedback(record) => {
-                self.last_sequence = self.last_sequence.max(record.number);
-                self.feedback.push(record);
-            }
-            Change::Heard(numbers) => self.feedback.forget(&numbers),
-            Change::Seen { device, state_changed_at, last_activity } => {
-                presence.restore(device, Seen { connected: false, state_changed_at, last_activity });
-            }
-            Change::Forgotten { device } => {
-                self.devices.remove(&device);
-                presence.forget(&device);
-            }
-        }
-    }
-
-    fn restored(&mut self, id: Arc<str>, generation: Arc<str>) -> &mut Device {
-        let device = self.entry(id, generation.clone());
-        if device.generation != generation {
-            *device = Device::new(generation);
-        }
-        device
-    }
-
-    /// Passes over devices whose identity is gone: it was deleted and the hub ended before that was written here.
-    fn drop_strangers(&mut self, identities: &Identities, presence: &Presence) {
-        self.devices.retain(|id, device| {
-            identities.get(id).is_some_and(|identity| identity.generation_id == device.generation)
-        });
-        for (id, _) in presence.all_seen() {
-            if identities.get(&id).is_none() {
-                presence.forget(&id);
-            }
-        }
-    }
-
-    /// All there is, as changes.
-    fn all(&self, presence: &Presence, mut write: impl FnMut(Change)) {
-        for (id, device) in &self.devices {
-            let generation = &device.generation;
-            if let Some(twin) = &device.twin {
-                write(Change::Twin { device: id.clone(), generation: generation.clone(), twin: twin.clone() });
-            }
-            if let Some(session) = &device.session {
-                let (device, generation) = (id.clone(), generation.clone());
-                let subscriptions = Some(Subscriptions::clone(session));
-                write(Change::Session { device, generation, subscriptions });
-            }
-            for waiting in device.queue.iter() {
-                let message = MessageEntry::of(waiting);
-                write(Change::Message { device: id.clone(), generation: generation.clone(), message });
-            }
-        }
-        self.feedback.iter().for_each(|record| write(Change::Feedback(record.clone())));
-        presence.all_seen().into_iter().for_each(|(device, seen)| write(seen_change(device, seen)));
-    }
-}
-
-impl Device {
-    fn new(generation: Arc<str>) -> Self {
-        Self { generation, twin: None, session: None, queue: Queue::default(), timer: None }
-    }
-}
-
-fn seen_change(device: Arc<str>, seen: Seen) -> Change {
-    Change::Seen { device, state_changed_at: seen.state_changed_at, last_activity: seen.last_activity }
-}
-
-impl Running {
-    /// Writes what is left, and ends. Nothing more can be changed.
-    pub(crate) async fn stop(mut self) {
-        self.stop.cancel();
-        if let Err(error) = (&mut self.keeper).await {
-            tracing::error!(%error, "the task that keeps time for devices has failed");
-        }
-        self.devices.note_seen(self.devices.presence.all_seen());
-        self.devices.close();
-        if let Some(writer) = self.writer.take()
-            && !matches!(tokio::task::spawn_blocking(move || writer.join()).await, Ok(Ok(())))
-        {
-            tracing::error!("the thread that writes what is kept of devices has failed");
-        }
-    }
-}
-
-impl Drop for Running {
-    /// A hub that is dropped without a stop leaves no thread behind.
-    fn drop(&mut self) {
-        self.stop.cancel();
-        self.devices.close();
     }
 }
 

@@ -8,8 +8,9 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::Clock;
+use crate::change_log::LogError;
 use crate::identity::{Command, Condition, Draft, Identities, Identity};
-use crate::presence::{Interest, Notice, Presence};
+use crate::presence::{ConnectionId, Interest, Notice, Presence};
 
 /// What is kept of devices, in a folder of its own, with a clock of its own.
 struct Kept {
@@ -179,7 +180,7 @@ async fn the_device_hears_of_desired_changes_in_order_and_not_of_others() {
     let kept = Kept::new();
     let device = kept.device("d");
     let (notices, mut heard) = mpsc::unbounded_channel();
-    let connection = kept.presence.next_connection();
+    let connection = ConnectionId(1);
     kept.presence.claim(&device.device_id, connection, &notices);
     kept.presence.listen("d", connection, Interest::Desired, true);
     for number in 0..3 {
@@ -254,7 +255,7 @@ async fn a_connections_end_frees_what_it_had_locked_and_the_next_one_is_told() {
     let kept = Kept::new();
     let device = kept.device("d");
     kept.enqueue(&device, "a", "none").await;
-    let (first, second) = (kept.presence.next_connection(), kept.presence.next_connection());
+    let (first, second) = (ConnectionId(1), ConnectionId(2));
     assert_eq!(kept.devices.receive(&device, Holder::Mqtt(first), 9).len(), 1);
     kept.hours(0);
     kept.seconds(90);
@@ -305,7 +306,7 @@ async fn feedback_comes_for_the_outcomes_that_were_asked_for() {
     let device = kept.device("d");
     for ack in ["none", "positive", "negative", "full"] {
         for how in [Settle::Complete, Settle::Reject] {
-            kept.enqueue(&device, &format!("{ack} {how:?}"), ack).await;
+            kept.enqueue(&device, &format!("{ack}-{how:?}"), ack).await;
             let received = kept.devices.receive(&device, Holder::Https, 1);
             kept.devices.settle(&device, received[0].lock_token, how).await.unwrap();
         }
@@ -315,10 +316,10 @@ async fn feedback_comes_for_the_outcomes_that_were_asked_for() {
     assert_eq!(kept.feedback(), [], "records wait for others for 15 seconds");
     kept.seconds(15);
     let expected = pairs([
-        ("positive Complete", "Success"),
-        ("negative Reject", "Rejected"),
-        ("full Complete", "Success"),
-        ("full Reject", "Rejected"),
+        ("positive-Complete", "Success"),
+        ("negative-Reject", "Rejected"),
+        ("full-Complete", "Success"),
+        ("full-Reject", "Rejected"),
         ("purged", "Purged"),
     ]);
     assert_eq!(kept.feedback(), expected);
@@ -400,7 +401,7 @@ async fn a_torn_last_line_is_cut_and_a_damaged_one_is_named() {
     std::fs::write(path(dir.path()), damaged).unwrap();
     let options = DevicesOptions { path: path(dir.path()), feedback_delay: Duration::ZERO, clock };
     let error = Devices::open(options, &identities, presence).unwrap_err();
-    assert!(matches!(error, LedgerError::Damaged { line: 2, .. }), "{error}");
+    assert!(matches!(error, OpenError::Log(LogError::Damaged { line: 2, .. })), "{error}");
 }
 
 #[tokio::test]
@@ -427,7 +428,7 @@ async fn a_device_made_anew_begins_empty_also_after_a_kill() {
 async fn who_was_seen_is_known_after_a_stop() {
     let kept = Kept::new();
     let device = kept.device("d");
-    let connection = kept.presence.next_connection();
+    let connection = ConnectionId(1);
     kept.presence.claim(&device.device_id, connection, &mpsc::unbounded_channel().0);
     kept.seconds(60);
     kept.presence.touched(&device.device_id);
@@ -464,7 +465,7 @@ async fn a_method_finds_the_device_that_listens_and_its_answer_finds_the_caller(
     let kept = Kept::new();
     let device = kept.device("d");
     let (notices, mut heard) = mpsc::unbounded_channel();
-    let connection = kept.presence.next_connection();
+    let connection = ConnectionId(1);
     let (short, long) = (Duration::ZERO, Duration::from_secs(60));
     let call = |connect, response| kept.devices.invoke("d", "reboot", "{}".into(), connect, response);
     assert_eq!(call(short, long).await, Err(MethodFailed::NotOnline));

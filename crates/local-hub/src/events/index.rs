@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::position::Position;
 use super::stored::StoredEvent;
+use crate::limits::Used;
 
 /// A mark stands before every so many events.
 const MARK_EVENTS: usize = 1024;
@@ -60,6 +61,8 @@ pub(super) struct Mark {
     pub(super) offset: u64,
     /// The last of each partition before it.
     pub(super) lasts: Vec<Last>,
+    /// What the events before it used of the day of the last of them.
+    pub(super) used: Used,
 }
 
 /// The index of all partitions.
@@ -67,6 +70,7 @@ pub(super) struct Index(Mutex<Inner>);
 
 struct Inner {
     partitions: Vec<PartitionInfo>,
+    used: Used,
     /// One for every [`MARK_EVENTS`] events on disk at most: some megabytes for a full journal of 10 GiB.
     places: VecDeque<Place>,
     events_since: usize,
@@ -100,6 +104,7 @@ impl Index {
         let empty = |last: Last| PartitionInfo { begin_sequence: last.sequence + 1, last };
         Self(Mutex::new(Inner {
             partitions: lasts.into_iter().map(empty).collect(),
+            used: marks.last().map_or_else(Used::default, |mark| mark.used),
             places: marks.iter().map(Place::from).collect(),
             events_since: 0,
             bytes_since: 0,
@@ -117,6 +122,7 @@ impl Index {
             }
             inner.events_since += 1;
             inner.bytes_since += (record.message.payload.len() + record.note.len()) as u64 + 64;
+            inner.used.take(record.received_at, StoredEvent::charge(record));
             let Some(partition) = inner.partitions.get_mut(number as usize) else { continue };
             partition.last = Last { sequence, offset: Some(record.offset.to_raw()), enqueued_at: record.received_at };
         }
@@ -170,6 +176,11 @@ impl Index {
         self.lock().partitions.get(partition as usize).copied()
     }
 
+    /// What all events used of the day of the last of them.
+    pub(super) fn used(&self) -> Used {
+        self.lock().used
+    }
+
     /// The last event of every partition.
     pub(super) fn lasts(&self) -> Vec<Last> {
         self.lock().partitions.iter().map(|partition| partition.last).collect()
@@ -201,8 +212,8 @@ impl Index {
 
 impl Inner {
     fn mark(&mut self, offset: Offset) {
-        let mark =
-            Mark { offset: offset.to_raw(), lasts: self.partitions.iter().map(|partition| partition.last).collect() };
+        let lasts = self.partitions.iter().map(|partition| partition.last).collect();
+        let mark = Mark { offset: offset.to_raw(), lasts, used: self.used };
         self.places.push_back(Place::from(&mark));
         self.unsaved.push(mark);
         (self.events_since, self.bytes_since) = (0, 0);

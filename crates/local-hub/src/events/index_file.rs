@@ -1,8 +1,8 @@
 //! The index's marks in a file, written behind: a torn or lost end costs nothing but reading more of the journal.
 //!
-//! Header: `HWEVIDX1`, partitions `u32`, length `u16` and text of the journal's id. Then marks of one size each: offset
-//! `u64`; for every partition sequence number `i64`, offset plus one `u64` (0: none) and time `i64` of its last event; a
-//! CRC-32C of all that `u32`. Numbers are big-endian.
+//! Header: `HWEVIDX2`, partitions `u32`, length `u16` and text of the journal's id. Then marks of one size each: offset
+//! `u64`; for every partition sequence number `i64`, offset plus one `u64` (0: none) and time `i64` of its last event; what was
+//! used of a day, the day `i64`, each message for itself `u64`, a transfer as one `u64`; a CRC-32C of all that `u32`. Numbers are big-endian.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -13,8 +13,9 @@ use hubward_model::{JournalId, Timestamp};
 
 use super::index::{Last, Mark};
 use crate::folder;
+use crate::limits::Used;
 
-const MAGIC: &[u8; 8] = b"HWEVIDX1";
+const MAGIC: &[u8; 8] = b"HWEVIDX2";
 /// Marks that nobody looks up may stand in the file, as many again as those of use, and so many.
 const SLACK: usize = 4096;
 
@@ -48,7 +49,7 @@ impl IndexFile {
             Some(rest) => read_marks(rest, partitions, end),
             None => {
                 if !bytes.is_empty() {
-                    tracing::warn!(path = %path.display(), "the index is not of these events, they are all read");
+                    tracing::warn!(path = %path.display(), "the index is not of these events, or of an earlier version: they are all read");
                 }
                 Vec::new()
             }
@@ -119,7 +120,7 @@ fn empty(path: &Path, header: &[u8], bytes: &[u8]) -> io::Result<File> {
 }
 
 fn mark_size(partitions: usize) -> usize {
-    8 + partitions * 24 + 4
+    8 + partitions * 24 + 24 + 4
 }
 
 fn put_mark(out: &mut Vec<u8>, mark: &Mark) {
@@ -130,6 +131,9 @@ fn put_mark(out: &mut Vec<u8>, mark: &Mark) {
         out.put_u64(last.offset.map_or(0, |offset| offset + 1));
         out.put_i64(last.enqueued_at.as_millis());
     }
+    out.put_i64(mark.used.day);
+    out.put_u64(mark.used.per_message);
+    out.put_u64(mark.used.per_transfer);
     let checksum = crc32c::crc32c(&out[start..]);
     out.put_u32(checksum);
 }
@@ -149,10 +153,11 @@ fn read_marks(bytes: &[u8], partitions: usize, end: u64) -> Vec<Mark> {
             enqueued_at: Timestamp::from_millis(content.get_i64()),
         };
         let lasts = (0..partitions).map(|_| last()).collect();
+        let used = Used { day: content.get_i64(), per_message: content.get_u64(), per_transfer: content.get_u64() };
         if offset > end || marks.last().is_some_and(|before| before.offset > offset) {
             break;
         }
-        marks.push(Mark { offset, lasts });
+        marks.push(Mark { offset, lasts, used });
     }
     marks
 }
@@ -163,7 +168,7 @@ mod tests {
 
     fn mark(offset: u64) -> Mark {
         let last = |sequence| Last { sequence, offset: Some(offset - 1), enqueued_at: Timestamp::from_millis(7) };
-        Mark { offset, lasts: vec![last(1), Last::NONE] }
+        Mark { offset, lasts: vec![last(1), Last::NONE], used: Used { day: 3, per_message: offset, per_transfer: 2 } }
     }
 
     fn reopen(path: &Path, id: &JournalId, end: u64) -> Vec<Mark> {

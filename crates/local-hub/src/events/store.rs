@@ -18,6 +18,7 @@ use super::position::Position;
 use super::stored::{Event, NewEvent, StoredEvent};
 use crate::Clock;
 use crate::folder::{FolderError, read_json};
+use crate::limits::Used;
 
 /// How long an append that found no room waits at least before it tries again.
 const FULL_PAUSE: Duration = Duration::from_millis(5);
@@ -147,11 +148,7 @@ impl EventStore {
             last = Some(loop {
                 match self.append(event, &waiter) {
                     Ok(offset) => break offset,
-                    Err(AppendError::Full { .. }) => {
-                        self.room().await;
-                        // For room that is not the journal's to give: a full disk.
-                        tokio::time::sleep(FULL_PAUSE).await;
-                    }
+                    Err(AppendError::Full { .. }) => self.room().await,
                     Err(error) => return Err(error),
                 }
             });
@@ -172,6 +169,8 @@ impl EventStore {
     /// Resolves when there may be room after an append was refused because the journal is full.
     pub(crate) async fn room(&self) {
         self.journal.room().await;
+        // For room that is not the journal's to give: a full disk.
+        tokio::time::sleep(FULL_PAUSE).await;
     }
 
     /// Tells of every commit.
@@ -221,6 +220,11 @@ impl EventStore {
     pub(crate) fn reader(&self, partition: u32, position: &Position) -> Reader {
         let (oldest, end) = (self.journal.oldest(), self.journal.durable());
         self.journal.reader(self.index.find(partition, position, oldest, end))
+    }
+
+    /// What the events that were indexed up to now used of the day of the last of them.
+    pub(crate) fn used(&self) -> Used {
+        self.index.used()
     }
 
     /// Every event that is durable now.

@@ -1,8 +1,9 @@
 //! One event: as it is appended, as it lies in the journal, as it is delivered.
 //!
 //! In the journal's record the payload is the bare AMQP message (properties, application properties, body) in its
-//! encoding; the note holds what the hub adds. Note, format 1, numbers big-endian: `1u8`, partition `u32`, sequence
-//! number `i64`, how the sender was proved `u8`, then three texts (`u16` length and UTF-8): device id, generation id, and what else the
+//! encoding; the note holds what the hub adds. Note, format 2, numbers big-endian: `2u8`, partition `u32`, sequence
+//! number `i64`, how the sender was proved `u8`, what it was charged (`u16` for itself, `u16` for its transfer; not in
+//! format 1, which is read still), then three texts (`u16` length and UTF-8): device id, generation id, and what else the
 //! device put into the annotations, as pairs of texts, their count first (`u8`).
 
 use std::sync::Arc;
@@ -12,7 +13,11 @@ use hubward_amqp::message::{Body, Message};
 use hubward_amqp::types::{Symbol, Value};
 use hubward_model::{Draft, Kind, Record, Timestamp};
 
-const NOTE_FORMAT: u8 = 1;
+use crate::limits::Charge;
+
+const NOTE_FORMAT: u8 = 2;
+/// Without what the event was charged.
+const EARLIER_FORMAT: u8 = 1;
 /// Annotations of the device that are passed on (reference, 3.5).
 const PASSED_ANNOTATIONS: [&str; 5] =
     ["iothub-interface-id", "dt-subject", "dt-dataschema", "Diagnostic-Id", "Correlation-Context"];
@@ -26,6 +31,8 @@ pub(crate) struct NewEvent {
     pub(crate) annotations: Vec<(String, String)>,
     /// The bare message, encoded.
     pub(crate) message: Bytes,
+    /// What it counts of the day's messages.
+    pub(crate) charge: Charge,
 }
 
 /// How it was proved who sent.
@@ -84,7 +91,7 @@ impl NewEvent {
         if bare.properties.to.is_none() {
             bare.properties.to = Some(format!("/devices/{device_id}/messages/events").into());
         }
-        Self { device_id, generation_id, method, annotations, message: bare.to_bytes() }
+        Self { device_id, generation_id, method, annotations, message: bare.to_bytes(), charge: Charge::default() }
     }
 
     /// The record to append: `sequence` is its number in `partition`.
@@ -94,6 +101,8 @@ impl NewEvent {
         note.put_u32(partition);
         note.put_i64(sequence);
         note.put_u8(self.method.to_byte());
+        note.put_u16(self.charge.per_message);
+        note.put_u16(self.charge.per_transfer);
         put_text(&mut note, &self.device_id);
         put_text(&mut note, &self.generation_id);
         note.put_u8(u8::try_from(self.annotations.len()).unwrap_or(0));
@@ -131,10 +140,21 @@ impl StoredEvent {
     /// The partition and sequence number of a record, without reading the rest; nothing if it is not one of ours.
     pub(crate) fn place(record: &Record) -> Option<(u32, i64)> {
         let mut note = record.note.as_ref();
-        if note.len() < 14 || note.get_u8() != NOTE_FORMAT {
+        if note.len() < 14 || !matches!(note.get_u8(), NOTE_FORMAT | EARLIER_FORMAT) {
             return None;
         }
         Some((note.get_u32(), note.get_i64()))
+    }
+
+    /// What a record was charged; nothing if it is of an earlier format.
+    pub(super) fn charge(record: &Record) -> Charge {
+        let note = record.note.as_ref();
+        match (note.first(), note.get(14..18)) {
+            (Some(&NOTE_FORMAT), Some(mut charge)) => {
+                Charge { per_message: charge.get_u16(), per_transfer: charge.get_u16() }
+            }
+            _ => Charge::default(),
+        }
     }
 
     /// Reads a record.
@@ -142,6 +162,9 @@ impl StoredEvent {
         let (partition, sequence) = Self::place(record)?;
         let mut note = record.note.get(13..)?;
         let method = *AuthMethod::ALL.get(usize::from(get_u8(&mut note)?))?;
+        if record.note.first() == Some(&NOTE_FORMAT) {
+            note = note.get(4..)?;
+        }
         let device_id = get_text(&mut note)?;
         let generation_id = get_text(&mut note)?;
         let mut annotations = Vec::new();

@@ -10,10 +10,12 @@ use super::desk::Fault;
 use super::kind::{FaultKind, FaultSpec, FaultView, Outage};
 use crate::identity::{Authentication, AuthenticationKind, Command, Condition, Draft, NotStored, Refused, Status};
 use crate::policies::new_key;
+use crate::presence::ConnectionId;
 use crate::state::State;
 
-/// The clock is looked at no later than this, in case the machine's own was moved.
-const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+/// The clock is looked at no later than this, in case the machine's own was moved; and what is to be kept of the day's use
+/// is.
+const LONGEST_SLEEP: Duration = Duration::from_secs(5);
 
 /// Why a fault was not begun.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -99,7 +101,7 @@ pub(crate) async fn begin(state: &Arc<State>, spec: FaultSpec) -> Result<FaultVi
         }
         FaultKind::LinkStolen if state.presence.is_connected(&device) && state.faults.steals(&device) => {
             // A connection of nobody's takes the seat and leaves it at once.
-            let thief = state.presence.next_connection();
+            let thief = ConnectionId::NOBODY;
             let (notices, _) = tokio::sync::mpsc::unbounded_channel();
             state.presence.claim(&device.as_str().into(), thief, &notices);
             state.presence.release(&device, thief);

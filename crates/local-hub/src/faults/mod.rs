@@ -15,4 +15,4 @@ pub(crate) use closed::Closed;
 pub(crate) use desk::{Answer, Arriving, Faults, Intake};
 pub(crate) use keeper::{NotBegun, begin, clear, run};
 pub use kind::{FaultKind, FaultSpec, FaultView, Outage, WrongCertificate};
-pub(crate) use wire::Wire;
+pub(crate) use wire::{Seen, Wire};

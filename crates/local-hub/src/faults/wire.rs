@@ -13,6 +13,8 @@ use hubward_model::Timestamp;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use crate::presence::ConnectionId;
+
 const OPEN: u8 = 0;
 const HELD: u8 = 1;
 const CUT: u8 = 2;
@@ -23,14 +25,14 @@ pub(crate) struct Wires(Arc<Table>);
 
 #[derive(Debug, Default)]
 struct Table {
-    wires: Mutex<BTreeMap<u64, Arc<Shared>>>,
+    wires: Mutex<BTreeMap<ConnectionId, Arc<Shared>>>,
     last: AtomicU64,
 }
 
 /// What is known of a connection from outside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Seen {
-    pub(crate) id: u64,
+    pub(crate) id: ConnectionId,
     pub(crate) listener: &'static str,
     pub(crate) peer: SocketAddr,
     pub(crate) since: Timestamp,
@@ -56,7 +58,7 @@ impl Shared {
 impl Wires {
     /// Takes a connection in.
     pub(crate) fn wrap(&self, stream: TcpStream, listener: &'static str, peer: SocketAddr) -> Wire {
-        let id = self.0.last.fetch_add(1, Ordering::Relaxed) + 1;
+        let id = ConnectionId(self.0.last.fetch_add(1, Ordering::Relaxed) + 1);
         let shared = Arc::new(Shared {
             seen: Seen { id, listener, peer, since: Timestamp::now() },
             state: AtomicU8::new(OPEN),
@@ -65,6 +67,11 @@ impl Wires {
         });
         self.table().insert(id, shared.clone());
         Wire { stream, shared, table: self.clone() }
+    }
+
+    /// The one with this number, if it is open.
+    pub(crate) fn get(&self, id: ConnectionId) -> Option<Seen> {
+        self.table().get(&id).map(|shared| shared.seen.clone())
     }
 
     /// All that are open.
@@ -90,7 +97,7 @@ impl Wires {
         wires.len()
     }
 
-    fn table(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Shared>>> {
+    fn table(&self) -> MutexGuard<'_, BTreeMap<ConnectionId, Arc<Shared>>> {
         self.0.wires.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -115,7 +122,7 @@ impl Wire {
     }
 
     /// Its number, by which it is cut.
-    pub(crate) fn id(&self) -> u64 {
+    pub(crate) fn id(&self) -> ConnectionId {
         self.shared.seen.id
     }
 

@@ -149,7 +149,7 @@ pub(super) struct Stamps {
 impl Draft {
     fn check(&self) -> Result<(), Refused> {
         let invalid = |text: &str| Err(Refused::Invalid(text.to_owned()));
-        if !rules::is_device_id(&self.device_id) {
+        if !rules::is_id(&self.device_id) {
             let shown: String = self.device_id.chars().take(140).collect();
             return Err(Refused::Invalid(format!(
                 "{shown:?} cannot be a device id: 1 to 128 of A-Za-z0-9-:.+%_#*?!(),=@;$'"

@@ -13,6 +13,6 @@ mod rules;
 mod store;
 
 pub(crate) use command::{Command, Condition, Draft, Refused};
-pub(crate) use log::LogError;
 pub(crate) use record::{Authentication, AuthenticationKind, Identity, Status};
+pub(crate) use rules::is_id;
 pub(crate) use store::{Identities, NotStored};

@@ -9,8 +9,9 @@ const MAX_LENGTH: usize = 128;
 /// documentation gives for symmetric keys.
 const KEY_BYTES: std::ops::RangeInclusive<usize> = 16..=64;
 
-/// Whether a device can be called so: 1 to 128 of the characters the SDKs' own check allows, case-sensitive.
-pub(crate) fn is_device_id(text: &str) -> bool {
+/// Whether a device or a message can be called so: 1 to 128 of the characters the SDKs' own check and the documentation
+/// allow, case-sensitive.
+pub(crate) fn is_id(text: &str) -> bool {
     (1..=MAX_LENGTH).contains(&text.len())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-:.+%_#*?!(),=@;$'".contains(&b))
 }
@@ -37,10 +38,10 @@ mod tests {
     #[test]
     fn ids_have_the_characters_of_the_sdks_rule() {
         for id in ["a", "A-:.+%_#*?!(),=@;$'0", &"x".repeat(128)] {
-            assert!(is_device_id(id), "{id}");
+            assert!(is_id(id), "{id}");
         }
         for id in ["", "a b", "a/b", "ä", "a\"b", "a&b", &"x".repeat(129)] {
-            assert!(!is_device_id(id), "{id}");
+            assert!(!is_id(id), "{id}");
         }
     }
 

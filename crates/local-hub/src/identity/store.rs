@@ -8,9 +8,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::command::{Command, Refused, Stamps};
-use super::log::{Entry, Log, LogError, Map};
+use super::log::{Entry, Log, Map};
 use super::record::Identity;
 use crate::Clock;
+use crate::change_log::LogError;
 
 /// Identities a hub may have (reference, 7.3).
 const DEFAULT_CAP: usize = 1_000_000;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use hubward_model::Timestamp;
 use serde::Serialize;
 
-use super::meter::{Metering, Used};
+use super::meter::{Charge, Metering, Used, charges};
 use super::refusal::Refusal;
 use super::throttle::Throttle;
 use super::tier::{Figures, Rate, Tier};
@@ -76,7 +76,9 @@ struct Inner {
 #[derive(Debug)]
 struct Counts {
     used: Used,
-    /// What the file says.
+    /// What of it was no event of a device: each of those keeps what it was charged itself.
+    others: Used,
+    /// What the file says of these.
     saved: Used,
     throttles: Vec<Counter>,
 }
@@ -130,21 +132,25 @@ const NAMES: [&str; 9] = [
 ];
 
 impl Limits {
-    /// Limits that go on counting where `file` left off. A file that cannot be read is as good as none.
-    pub(crate) fn open(options: LimitOptions, clock: Clock, file: PathBuf) -> Self {
-        let used = read_json::<Used>(&file).unwrap_or_else(|error| {
-            tracing::warn!(%error, "the day's use is counted anew");
+    /// Limits that go on counting: `by_events` is what the events on disk were charged, `file` has the rest. A file that
+    /// cannot be read is as good as none.
+    pub(crate) fn open(options: LimitOptions, clock: Clock, file: PathBuf, by_events: Used) -> Self {
+        let others = read_json::<Used>(&file).unwrap_or_else(|error| {
+            tracing::warn!(%error, "what was used of the day beside messages from devices is counted anew");
             None
         });
-        Self::counting(options, clock, Some(file), used.unwrap_or_default())
+        Self::counting(options, clock, Some(file), others.unwrap_or_default(), by_events)
     }
 
     #[cfg(test)]
     pub(crate) fn new(options: LimitOptions, clock: Clock) -> Self {
-        Self::counting(options, clock, None, Used::default())
+        Self::counting(options, clock, None, Used::default(), Used::default())
     }
 
-    fn counting(options: LimitOptions, clock: Clock, file: Option<PathBuf>, used: Used) -> Self {
+    fn counting(options: LimitOptions, clock: Clock, file: Option<PathBuf>, saved: Used, mut by_events: Used) -> Self {
+        let mut others = saved;
+        others.roll(clock.now());
+        by_events.roll(clock.now());
         let figures = options.tier.map(|tier| tier.figures(options.units));
         let rates: [Option<Rate>; 9] = match &figures {
             None => [None; 9],
@@ -177,7 +183,7 @@ impl Limits {
             figures,
             clock,
             file,
-            counts: Mutex::new(Counts { used, saved: used, throttles }),
+            counts: Mutex::new(Counts { used: others.with(by_events), others, saved, throttles }),
         }))
     }
 
@@ -190,7 +196,7 @@ impl Limits {
     /// counted: ask last, when nothing else can refuse.
     pub(crate) async fn admit(&self, kind: Kind<'_>) -> Result<(), Refusal> {
         let due = self.decide(kind)?;
-        self.wait_until(due).await;
+        self.0.clock.sleep_until(due).await;
         Ok(())
     }
 
@@ -199,21 +205,35 @@ impl Limits {
     pub(crate) fn charge_answer(&self, size: usize) {
         if size > 0 {
             let mut counts = self.counts();
-            counts.used.roll(self.0.clock.now());
-            counts.used.other(size);
+            counts.roll(self.0.clock.now());
+            counts.other(size);
         }
     }
 
-    /// Keeps the day's use for the next start.
+    /// What the events of a transfer with messages of these sizes are charged.
+    pub(crate) fn charges(&self, sizes: &[usize]) -> Vec<Charge> {
+        charges(sizes, self.block())
+    }
+
+    /// The same of a message for itself.
+    pub(crate) fn charge(&self, size: usize) -> Charge {
+        self.charges(&[size]).pop().unwrap_or_default()
+    }
+
+    fn block(&self) -> usize {
+        self.0.figures.map_or(4096, |figures| figures.block)
+    }
+
+    /// Keeps for the next start what was used of the day and is no event.
     pub(crate) fn save(&self) {
         let Some(file) = &self.0.file else { return };
         let mut counts = self.counts();
-        let used = counts.used;
-        if std::mem::replace(&mut counts.saved, used) == used {
+        let others = counts.others;
+        if std::mem::replace(&mut counts.saved, others) == others {
             return;
         }
         drop(counts);
-        if let Err(error) = write_json(file, &used) {
+        if let Err(error) = write_json(file, &others) {
             tracing::warn!(%error, "the day's use is not kept for the next start");
         }
     }
@@ -222,7 +242,7 @@ impl Limits {
     pub(crate) fn usage(&self) -> Usage {
         let Inner { options, figures, clock, .. } = &*self.0;
         let mut counts = self.counts();
-        counts.used.roll(clock.now());
+        counts.roll(clock.now());
         Usage {
             tier: options.tier,
             units: options.units,
@@ -249,7 +269,7 @@ impl Limits {
         let Inner { options, figures, clock, .. } = &*self.0;
         let now = clock.now();
         let mut counts = self.counts();
-        counts.used.roll(now);
+        counts.roll(now);
         if let Some(figures) = figures.filter(|_| is_billed(kind))
             // UNCONFIRMED (reference, 7.2): whether more than sends is refused when the day's messages are gone. Here it
             // is everything that counts as a message.
@@ -271,12 +291,15 @@ impl Limits {
         };
         counter.admitted += 1;
         counter.delayed += u64::from(wait > Duration::ZERO);
-        let block = figures.map_or(4096, |figures| figures.block);
+        let block = self.block();
         match kind {
             Kind::Send(sizes) => counts.used.transfer(sizes, block),
-            Kind::CommandSend(size) => counts.used.transfer(&[size], block),
-            Kind::Method(size) => counts.used.other(size),
-            Kind::Query | Kind::TwinRead | Kind::TwinUpdate => counts.used.other(0),
+            Kind::CommandSend(size) => {
+                counts.used.transfer(&[size], block);
+                counts.others.transfer(&[size], block);
+            }
+            Kind::Method(size) => counts.other(size),
+            Kind::Query | Kind::TwinRead | Kind::TwinUpdate => counts.other(0),
             Kind::Connect | Kind::CommandReceive | Kind::Registry(_) => {}
         }
         // The hub's clock has milliseconds: never early by a part of one.
@@ -284,23 +307,21 @@ impl Limits {
         Ok(Timestamp::from_millis(now.as_millis().saturating_add(millis)))
     }
 
-    async fn wait_until(&self, due: Timestamp) {
-        let mut moves = self.0.clock.moves();
-        loop {
-            let now = self.0.clock.now();
-            if now >= due {
-                return;
-            }
-            tokio::select! {
-                () = tokio::time::sleep(due.since(now)) => {}
-                // The clock lives as long as the hub.
-                _ = moves.changed() => {}
-            }
-        }
-    }
-
     fn counts(&self) -> MutexGuard<'_, Counts> {
         self.0.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Counts {
+    fn roll(&mut self, now: Timestamp) {
+        self.used.roll(now);
+        self.others.roll(now);
+    }
+
+    /// Counts what is no message but billed like one.
+    fn other(&mut self, size: usize) {
+        self.used.other(size);
+        self.others.other(size);
     }
 }
 
@@ -383,13 +404,18 @@ mod tests {
         let file = dir.path().join("usage.json");
         let clock = Clock::system();
         at_noon(&clock);
-        let open = || Limits::open(LimitOptions::default(), clock.clone(), file.clone());
-        let before = open();
+        let open = |by_events| Limits::open(LimitOptions::default(), clock.clone(), file.clone(), by_events);
+        let before = open(Used::default());
         before.admit(Kind::Send(&[1, 5000])).await.unwrap();
+        before.admit(Kind::TwinRead).await.unwrap();
+        before.admit(Kind::CommandSend(5000)).await.unwrap();
         before.save();
-        assert_eq!(open().usage().messages_per_message, 3);
+        let mut by_events = Used::default();
+        before.charges(&[1, 5000]).into_iter().for_each(|charge| by_events.take(clock.now(), charge));
+        let usage = open(by_events).usage();
+        assert_eq!((usage.messages_per_message, usage.messages_per_transfer), (3 + 1 + 2, 2 + 1 + 2));
         clock.advance(Duration::from_secs(24 * 60 * 60));
-        assert_eq!(open().usage().messages_per_message, 0);
+        assert_eq!(open(by_events).usage().messages_per_message, 0);
     }
 
     #[tokio::test]

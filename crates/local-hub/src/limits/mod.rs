@@ -15,5 +15,6 @@ mod tier;
 pub use desk::LimitOptions;
 pub(crate) use desk::{Kind, Limits};
 pub use meter::Metering;
+pub(crate) use meter::{Charge, Used};
 pub(crate) use refusal::Refusal;
 pub use tier::{Tier, UnknownTier};

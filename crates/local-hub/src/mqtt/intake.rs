@@ -3,17 +3,17 @@
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use hubward_amqp::types::Value;
 use hubward_journal::{AppendError, Waiter};
-use hubward_model::Offset;
+use hubward_model::{Offset, Timestamp};
 use hubward_mqtt::protocol::{Ack, AckKind, PacketId, Reason};
 
 use super::bag;
 use super::session::End;
-use crate::events::{AuthMethod, MAX_MESSAGE, NewEvent, message_size};
+use crate::events::{AuthMethod, MAX_MESSAGE, NewEvent, check};
 use crate::faults::{Answer, Intake as Verdict};
 use crate::identity::Identity;
 use crate::limits::{Kind, Refusal};
@@ -45,8 +45,8 @@ struct Pending {
     /// Nothing: it needs no disk.
     offset: Option<Offset>,
     answer: Answer,
-    /// Since when it could be acknowledged.
-    ready_at: Option<Instant>,
+    /// From when on it may be acknowledged; nothing: it is not on disk yet.
+    due: Option<Timestamp>,
 }
 
 /// An event that `identity` means by what it published.
@@ -69,10 +69,7 @@ pub(super) fn event(
     if is_will {
         mark("iothub-MessageType", "Will");
     }
-    let size = message_size(&message);
-    if size > MAX_MESSAGE {
-        return Err(End::refused(format!("a message of {size} bytes, {MAX_MESSAGE} are allowed")));
-    }
+    let size = check(&message, MAX_MESSAGE).map_err(|unfit| End::refused(unfit.to_string()))?;
     let event = NewEvent::from_message(identity.device_id.clone(), identity.generation_id.clone(), method, message);
     Ok((event, size))
 }
@@ -94,7 +91,7 @@ impl Intake {
 
     /// Whether anything waits for the disk.
     pub(super) fn awaits_disk(&self) -> bool {
-        self.pending.front().is_some_and(|first| first.offset.is_some() && first.ready_at.is_none())
+        self.pending.front().is_some_and(|first| first.offset.is_some() && first.due.is_none())
     }
 
     /// Whether all that was taken is acknowledged.
@@ -103,8 +100,9 @@ impl Intake {
     }
 
     /// Takes an event in: asks the limits, then the faults, then appends.
-    pub(super) fn take(&mut self, event: NewEvent, size: usize, packet_id: Option<PacketId>) -> Result<(), End> {
+    pub(super) fn take(&mut self, mut event: NewEvent, size: usize, packet_id: Option<PacketId>) -> Result<(), End> {
         let state = self.state.clone();
+        event.charge = state.limits.charge(size);
         let mut admission: Admission = Box::pin(async move { state.limits.admit(Kind::Send(&[size])).await });
         let in_hand = Box::new(InHand { event, packet_id, answer: Answer::Usual });
         match (&mut admission).now_or_never() {
@@ -154,7 +152,7 @@ impl Intake {
             Ok(offset) => {
                 let InHand { packet_id, answer, .. } = *in_hand;
                 if packet_id.is_some() || answer == Answer::Drop {
-                    self.pending.push_back(Pending { packet_id, offset: Some(offset), answer, ready_at: None });
+                    self.pending.push_back(Pending { packet_id, offset: Some(offset), answer, due: None });
                 }
                 Ok(())
             }
@@ -171,16 +169,11 @@ impl Intake {
 
     /// Another packet that needs no disk is to be acknowledged, in its turn.
     pub(super) fn acknowledge(&mut self, packet_id: PacketId) {
-        self.pending.push_back(Pending {
-            packet_id: Some(packet_id),
-            offset: None,
-            answer: Answer::Usual,
-            ready_at: None,
-        });
+        self.pending.push_back(Pending { packet_id: Some(packet_id), offset: None, answer: Answer::Usual, due: None });
     }
 
     /// The acknowledgements that may leave now.
-    pub(super) fn ready(&mut self, now: Instant) -> Result<Vec<Ack>, End> {
+    pub(super) fn ready(&mut self) -> Result<Vec<Ack>, End> {
         let progress = self.waiter.progress();
         let mut acks = Vec::new();
         while let Some(first) = self.pending.front_mut() {
@@ -192,12 +185,15 @@ impl Intake {
                     break;
                 }
             }
-            let since = *first.ready_at.get_or_insert(now);
+            let clock = &self.state.clock;
             match first.answer {
                 Answer::Usual => {}
-                Answer::After(delay) if since + delay <= now => {}
-                // What comes after it waits too: acknowledgements keep the order of the packets (MQTT 3.1.1, 4.6).
-                Answer::After(_) => break,
+                Answer::After(delay) => {
+                    if *first.due.get_or_insert_with(|| clock.after(delay)) > clock.now() {
+                        // What comes after it waits too: acknowledgements keep the order of the packets (MQTT 3.1.1, 4.6).
+                        break;
+                    }
+                }
                 Answer::Never => {
                     self.pending.pop_front();
                     continue;
@@ -212,12 +208,9 @@ impl Intake {
         Ok(acks)
     }
 
-    /// When a delayed acknowledgement may leave.
-    pub(super) fn next_answer(&self) -> Option<Instant> {
-        let first = self.pending.front()?;
-        match (first.answer, first.ready_at) {
-            (Answer::After(delay), Some(since)) => Some(since + delay),
-            _ => None,
-        }
+    /// How long until a delayed acknowledgement may leave.
+    pub(super) fn next_answer(&self) -> Option<Duration> {
+        let due = self.pending.front()?.due?;
+        Some(due.since(self.state.clock.now()))
     }
 }

@@ -4,7 +4,7 @@
 //! - [`login`]: who connects, and whether it may;
 //! - [`serve`]: the task of a connection: bytes in, bytes out, and whatever else wakes it;
 //! - [`session`]: a connection's state, and what each packet does to it; [`intake`]: events, until they are acknowledged;
-//!   [`outgoing`]: what the device is sent; [`twin`]: its twin requests.
+//!   [`subscribing`]: what the device has subscribed to; [`outgoing`]: what it is sent; [`twin`]: its twin requests.
 
 mod bag;
 mod intake;
@@ -12,6 +12,7 @@ mod login;
 mod outgoing;
 mod serve;
 mod session;
+mod subscribing;
 mod topic;
 mod twin;
 mod username;

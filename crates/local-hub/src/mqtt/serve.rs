@@ -1,17 +1,16 @@
 //! The task of a connection: bytes in, bytes out, and whatever else wakes it.
 
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
 use hubward_mqtt::protocol::{Codec, ConnAck, Connect, CoreCodec, Decoded, Packet, Reason};
 use rustls::ServerConfig as TlsConfig;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use tokio::time::{sleep, sleep_until, timeout, timeout_at};
+use tokio::time::{sleep_until, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
@@ -20,8 +19,9 @@ use super::session::{End, Session};
 use crate::accept::{Serving, accept_until};
 use crate::client_certificates::Thumbprints;
 use crate::limits::Kind;
-use crate::presence::Notice;
+use crate::presence::{ConnectionId, Notice};
 use crate::state::State;
+use crate::stream::{push, read_some};
 
 /// Largest packet: a message of 256 KB on the longest topic.
 const MAX_PACKET: usize = 256 * 1024 + 66 * 1024;
@@ -31,8 +31,6 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const LAST_COMMIT: Duration = Duration::from_secs(5);
 /// What is to be written last has this long.
 const LAST_WORD: Duration = Duration::from_secs(1);
-/// What is read at once.
-const READ_BYTES: usize = 16 * 1024;
 /// The clock is looked at no later than this, in case the machine's own was moved.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 
@@ -40,6 +38,7 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone)]
 pub(crate) struct Arrival {
     pub(crate) peer: SocketAddr,
+    pub(crate) connection: ConnectionId,
     /// What the client has shown in TLS.
     pub(crate) certificate: Option<Thumbprints>,
     pub(crate) websocket: bool,
@@ -51,10 +50,12 @@ pub(crate) async fn serve(listener: TcpListener, tls: Arc<TlsConfig>, state: Arc
     let faults = state.faults.clone();
     accept_until(listener, "mqtts", &faults, stop.clone(), move |stream, peer| -> Serving {
         let (state, stop, acceptor) = (state.clone(), stop.clone(), acceptor.clone());
+        let connection = stream.id();
         Box::pin(async move {
             match timeout(PATIENCE, acceptor.accept(stream)).await {
                 Ok(Ok(stream)) => {
-                    let arrival = Arrival { peer, certificate: Thumbprints::of_peer(&stream), websocket: false };
+                    let certificate = Thumbprints::of_peer(&stream);
+                    let arrival = Arrival { peer, connection, certificate, websocket: false };
                     Box::pin(serve_stream(stream, arrival, state, stop)).await;
                 }
                 Ok(Err(error)) => tracing::info!(%peer, %error, "mqtts: TLS failed"),
@@ -135,7 +136,9 @@ async fn welcome(
     {
         return Err(error.to_string());
     }
-    let Some((mut session, present)) = Session::open(state, codec.clone(), *connect, login, notices) else {
+    let Some((mut session, present)) =
+        Session::open(state, (arrival.connection, notices), codec.clone(), *connect, login)
+    else {
         let output = refuse(Reason::NOT_AUTHORIZED, &mut codec);
         let _ = timeout(LAST_WORD, write_all(stream, &output)).await;
         return Err(format!("device {:?} changed while it connected", identity.device_id));
@@ -213,7 +216,7 @@ async fn turn(
                 *input = BytesMut::new();
             }
         }
-        session.work(now)?;
+        session.work()?;
         if stopping.is_some() && session.intake.is_empty() && session.output.is_empty() && !unflushed {
             return Err(End::stopping("the hub is stopping"));
         }
@@ -224,7 +227,7 @@ async fn turn(
         let wake = [
             Some(now + LONGEST_SLEEP.min(session.token_left())),
             Some(session.silent_at()),
-            session.intake.next_answer(),
+            session.intake.next_answer().map(|left| now + left),
             *stopping,
         ];
         let wake = wake.into_iter().flatten().min().unwrap_or(now + LONGEST_SLEEP);
@@ -236,7 +239,7 @@ async fn turn(
             read = read_some(&mut from_peer, input), if may_read => Woken::Read(read),
             Some(notice) = heard.recv() => Woken::Notice(notice),
             () = waiter.changed(), if awaits_disk => Woken::Nothing,
-            () = room(&state), if stalled => Woken::Nothing,
+            () = state.events.room(), if stalled => Woken::Nothing,
             admitted = intake.admission() => Woken::Admitted(admitted),
             done = Session::done(work) => Woken::Done(done),
             Ok(()) = clock_moves.changed() => Woken::Clock,
@@ -286,7 +289,8 @@ enum Woken {
 
 /// The device vanished: what it wished to be said then becomes an event.
 async fn publish_will(session: &mut Session, state: &Arc<State>) {
-    let Some((event, size)) = session.take_will() else { return };
+    let Some((mut event, size)) = session.take_will() else { return };
+    event.charge = state.limits.charge(size);
     if let Err(refusal) = state.limits.admit(Kind::Send(&[size])).await {
         return tracing::info!(device = &**session.device(), %refusal, "mqtt: will not published");
     }
@@ -301,34 +305,4 @@ async fn publish_will(session: &mut Session, state: &Arc<State>) {
 async fn write_all(to: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> std::io::Result<()> {
     to.write_all(bytes).await?;
     to.flush().await
-}
-
-/// Writes some of `output`; when there is none, sees that all that was written is on its way, and answers 0.
-async fn push(to: &mut (impl AsyncWrite + Unpin), output: &[u8]) -> std::io::Result<usize> {
-    if output.is_empty() {
-        return to.flush().await.map(|()| 0);
-    }
-    match to.write(output).await? {
-        0 => Err(std::io::ErrorKind::WriteZero.into()),
-        count => Ok(count),
-    }
-}
-
-/// Reads what is there. The buffer it is read into lives only while it is read into.
-async fn read_some(from: &mut (impl AsyncRead + Unpin), into: &mut BytesMut) -> std::io::Result<usize> {
-    std::future::poll_fn(|context| {
-        let mut space = [0u8; READ_BYTES];
-        let mut read = ReadBuf::new(&mut space);
-        std::task::ready!(Pin::new(&mut *from).poll_read(context, &mut read))?;
-        into.extend_from_slice(read.filled());
-        std::task::Poll::Ready(Ok(read.filled().len()))
-    })
-    .await
-}
-
-/// Resolves when an event that found no room may be tried again. The pause is for room that is not the journal's to
-/// give: a full disk.
-async fn room(state: &State) {
-    state.events.room().await;
-    sleep(Duration::from_millis(5)).await;
 }

@@ -6,31 +6,28 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::{FuturesOrdered, StreamExt};
-use hubward_mqtt::protocol::{
-    Ack, AckKind, Codec, Connect, CoreCodec, Packet, PacketId, Publish, Qos, Reason, SubAck, Subscribe, Unsubscribe,
-    Will,
-};
+use hubward_mqtt::protocol::{Ack, AckKind, Codec, Connect, CoreCodec, Packet, PacketId, Publish, Qos, SubAck, Will};
 use serde::de::IgnoredAny;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use super::intake::{self, Intake};
 use super::login::LoggedIn;
-use super::outgoing::{self, Leaving, Outgoing};
+use super::outgoing::{self, Outgoing};
 use super::topic::{Filter, Published};
 use super::twin::{self, TwinAnswer};
 use crate::access::Grant;
-use crate::devices::{Failed, Holder, MAX_METHOD_PAYLOAD, Settle};
+use crate::devices::{Failed, MAX_METHOD_PAYLOAD, Settle};
 use crate::identity::Identity;
-use crate::presence::{ConnectionId, Interest, Notice};
+use crate::presence::{ConnectionId, Notice};
 use crate::state::State;
 
 /// A client that lets so much wait for it does not read.
 const MAX_OUTPUT: usize = 1 << 20;
 /// Beyond so much output nothing is read and no message is fetched.
-const HIGH_WATER: usize = 64 * 1024;
+pub(super) const HIGH_WATER: usize = 64 * 1024;
 /// Requests of the device that may be in work at once.
-const MAX_WORK: usize = 32;
+pub(super) const MAX_WORK: usize = 32;
 /// The hub waits no longer than this for a packet, whatever the keepalive says (reference, 4.1).
 const LONGEST_SILENCE: Duration = Duration::from_secs(1767);
 
@@ -81,14 +78,14 @@ pub(super) enum Done {
 pub(super) struct Session {
     pub(super) state: Arc<State>,
     pub(super) id: ConnectionId,
-    identity: Arc<Identity>,
+    pub(super) identity: Arc<Identity>,
     grant: Grant,
     codec: CoreCodec,
     /// What is to be written.
     pub(super) output: BytesMut,
     pub(super) intake: Intake,
-    outgoing: Outgoing,
-    work: FuturesOrdered<Work>,
+    pub(super) outgoing: Outgoing,
+    pub(super) work: FuturesOrdered<Work>,
     /// Subscriptions outlive the connection.
     kept: bool,
     will: Option<Box<Will>>,
@@ -102,14 +99,13 @@ impl Session {
     /// session of an earlier connection goes on.
     pub(super) fn open(
         state: &Arc<State>,
+        (id, notices): (ConnectionId, &mpsc::UnboundedSender<Notice>),
         codec: CoreCodec,
         connect: Connect,
         login: LoggedIn,
-        notices: &mpsc::UnboundedSender<Notice>,
     ) -> Option<(Self, bool)> {
         let LoggedIn { identity, grant, .. } = login;
         let device = identity.device_id.clone();
-        let id = state.presence.next_connection();
         if state.presence.claim(&device, id, notices) {
             tracing::info!(device = &*device, "mqtt: a second connection for the same device: the older one is closed");
         }
@@ -190,9 +186,9 @@ impl Session {
     }
 
     /// Does what there is to do beside reading: appends, acknowledges, fetches messages.
-    pub(super) fn work(&mut self, now: Instant) -> Result<(), End> {
+    pub(super) fn work(&mut self) -> Result<(), End> {
         self.intake.go_on()?;
-        for ack in self.intake.ready(now)? {
+        for ack in self.intake.ready()? {
             self.send(&Packet::Ack(ack))?;
         }
         self.fetch()
@@ -383,119 +379,21 @@ impl Session {
         Ok(())
     }
 
-    fn on_subscribe(&mut self, subscribe: Subscribe) -> Result<(), End> {
-        let mut reasons = Vec::new();
-        let mut filters = Vec::new();
-        for entry in &subscribe.entries {
-            // UNCONFIRMED (reference, 4.2): what happens on other filters; closing is widely observed.
-            let filter = Filter::parse(&entry.filter, self.device()).map_err(|why| {
-                let filter: String = entry.filter.chars().take(128).collect();
-                End::refused(format!("it subscribed to {filter:?}: {why}"))
-            })?;
-            let granted = self.outgoing.subscribe(filter, entry.qos);
-            reasons.push(Reason(granted.into()));
-            filters.push(filter);
-        }
-        let suback = SubAck { packet_id: subscribe.packet_id, reasons };
-        let keep = self.keep();
-        self.work.push_back(Box::pin(async move { Done::Subscribed(suback, filters, keep.await) }));
-        Ok(())
-    }
-
-    fn on_unsubscribe(&mut self, unsubscribe: Unsubscribe) -> Result<(), End> {
-        for filter in &unsubscribe.filters {
-            if let Ok(filter) = Filter::parse(filter, self.device()) {
-                self.outgoing.unsubscribe(filter);
-                if let Some(interest) = interest(filter) {
-                    self.state.presence.listen(self.device(), self.id, interest, false);
-                }
-            }
-        }
-        let reasons = vec![Reason::SUCCESS; unsubscribe.filters.len()];
-        let unsuback = SubAck { packet_id: unsubscribe.packet_id, reasons };
-        let keep = self.keep();
-        self.work.push_back(Box::pin(async move { Done::Unsubscribed(unsuback, keep.await) }));
-        Ok(())
-    }
-
-    fn subscribe(&mut self, filter: Filter, qos: Qos) {
-        self.outgoing.subscribe(filter, qos);
-        self.listen(filter);
-    }
-
-    /// Has others tell this connection of what the device has subscribed to.
-    fn listen(&self, filter: Filter) {
-        if let Some(interest) = interest(filter)
-            && self.outgoing.listens_to(filter)
-        {
-            self.state.presence.listen(self.device(), self.id, interest, true);
-        }
-    }
-
     /// Packets that need no disk are acknowledged in their turn.
     fn acknowledge(&mut self, packet_id: PacketId) {
         self.intake.acknowledge(packet_id);
     }
 
-    fn settle(&mut self, lock: Uuid, how: Settle) {
+    pub(super) fn settle(&mut self, lock: Uuid, how: Settle) {
         let (state, identity) = (self.state.clone(), self.identity.clone());
         self.work.push_back(Box::pin(async move { Done::Settled(state.devices.settle(&identity, lock, how).await) }));
         self.state.presence.touched(self.device());
-    }
-
-    /// Fetches messages that wait for the device.
-    fn fetch(&mut self) -> Result<(), End> {
-        while self.outgoing.more && self.outgoing.listens_to(Filter::Messages) && self.output.len() < HIGH_WATER {
-            let room = self.outgoing.room().min(MAX_WORK.saturating_sub(self.work.len()));
-            if room == 0 {
-                // An acknowledgement makes room, and work that is done.
-                return Ok(());
-            }
-            // One at a time, so that large ones do not pile up.
-            let received = self.state.devices.receive(&self.identity, Holder::Mqtt(self.id), 1);
-            let Some(received) = received.first() else {
-                self.outgoing.more = false;
-                return Ok(());
-            };
-            let device = self.device().clone();
-            match self.outgoing.message(&device, received) {
-                Leaving::Tracked(publish) => self.send(&Packet::Publish(publish))?,
-                Leaving::Once(publish) => {
-                    self.send(&Packet::Publish(publish))?;
-                    self.settle(received.lock_token, Settle::Complete);
-                }
-                Leaving::Never => {
-                    tracing::warn!(device = &*device, "a message whose properties fit no MQTT topic is rejected");
-                    self.settle(received.lock_token, Settle::Reject);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn filter_text(&self, filter: Filter) -> String {
-        match filter {
-            Filter::Messages => format!("devices/{}/messages/devicebound/#", self.device()),
-            Filter::TwinAnswers => "$iothub/twin/res/#".to_owned(),
-            Filter::Desired => "$iothub/twin/PATCH/properties/desired/#".to_owned(),
-            Filter::Methods => "$iothub/methods/POST/#".to_owned(),
-        }
     }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
         self.release();
-    }
-}
-
-/// What a connection listens to for a subscription.
-fn interest(filter: Filter) -> Option<Interest> {
-    match filter {
-        Filter::Messages => Some(Interest::Messages),
-        Filter::Desired => Some(Interest::Desired),
-        Filter::Methods => Some(Interest::Methods),
-        Filter::TwinAnswers => None,
     }
 }
 

@@ -15,7 +15,7 @@ use super::error::RestError;
 use super::message_headers::{from_batch, from_headers};
 use super::spelling::Spelling;
 use super::{OnWire, body};
-use crate::events::{MAX_MESSAGE, NewEvent, message_size};
+use crate::events::{MAX_MESSAGE, NewEvent, check};
 use crate::faults::{Answer, Intake};
 use crate::limits::Kind;
 use crate::state::State;
@@ -42,7 +42,11 @@ pub(super) async fn post(
     let (device, generation) = (&identity.device_id, &identity.generation_id);
     let events: Vec<_> = messages
         .into_iter()
-        .map(|message| NewEvent::from_message(device.clone(), generation.clone(), method, message))
+        .zip(state.limits.charges(&sizes))
+        .map(|(message, charge)| {
+            let event = NewEvent::from_message(device.clone(), generation.clone(), method, message);
+            NewEvent { charge, ..event }
+        })
         .collect();
     state.limits.admit(Kind::Send(&sizes)).await?;
     let answer = match state.faults.on_intake(device, &events) {
@@ -57,7 +61,7 @@ pub(super) async fn post(
     })?;
     match answer {
         Answer::Usual => {}
-        Answer::After(delay) => tokio::time::sleep(delay).await,
+        Answer::After(delay) => state.clock.sleep_until(state.clock.after(delay)).await,
         // The client gives up, or the connection ends.
         Answer::Never => std::future::pending().await,
         Answer::Drop => return Ok(hang_up(&state, &extensions)),
@@ -80,7 +84,8 @@ fn content_type(headers: &HeaderMap) -> Option<&str> {
 
 /// The messages' sizes; a message or a batch over 256 KB is refused as a whole (reference, section 5).
 fn sizes(messages: &[Message]) -> Result<Vec<usize>, RestError> {
-    let sizes: Vec<_> = messages.iter().map(message_size).collect();
+    let sizes = messages.iter().map(|message| check(message, MAX_MESSAGE).map_err(RestError::from));
+    let sizes: Vec<_> = sizes.collect::<Result<_, _>>()?;
     let total = sizes.iter().sum();
     if total > MAX_MESSAGE { Err(RestError::message_too_large(total, MAX_MESSAGE)) } else { Ok(sizes) }
 }

@@ -99,6 +99,17 @@ async fn a_batch_that_cannot_be_read_is_refused_as_a_whole() {
 }
 
 #[tokio::test]
+async fn a_message_id_that_none_may_have_refuses_the_whole_request() {
+    let kit = Kit::start().await;
+    let token = kit.devices(&["d1"]).await.remove(0);
+    refused(&post(&kit, &token, &[("iothub-messageid", "a b")], vec![0]).await, 400, "ArgumentInvalid");
+    let item = |id: &str| json!({"body": "", "properties": {"iothub-messageid": id}});
+    let batch = json!([item("good"), item(&"x".repeat(129))]).to_string();
+    refused(&post(&kit, &token, &[BATCH], batch).await, 400, "ArgumentInvalid");
+    assert_eq!(kit.hub.events().await.unwrap().len(), 0);
+}
+
+#[tokio::test]
 async fn a_message_of_256_kb_is_taken_and_one_byte_more_is_refused() {
     let kit = Kit::start().await;
     let token = kit.devices(&["d1"]).await.remove(0);

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::access::Denied;
 use crate::devices::{Failed, MethodFailed};
+use crate::events::Unfit;
 use crate::identity::{NotStored, Refused};
 use crate::limits::Refusal;
 
@@ -137,14 +138,23 @@ impl From<Refusal> for RestError {
     }
 }
 
+impl From<Unfit> for RestError {
+    fn from(unfit: Unfit) -> Self {
+        match unfit {
+            Unfit::TooLarge { size, limit } => Self::message_too_large(size, limit),
+            Unfit::MessageId(_) => Self::argument(unfit.to_string()),
+        }
+    }
+}
+
 impl From<Failed> for RestError {
     fn from(failed: Failed) -> Self {
         let (status, name) = match &failed {
+            Failed::MessageUnfit(unfit) => return unfit.clone().into(),
             Failed::TwinInvalid(_) | Failed::MessageInvalid(_) => (StatusCode::BAD_REQUEST, "ArgumentInvalid"),
             Failed::Precondition => (StatusCode::PRECONDITION_FAILED, "PreconditionFailed"),
             Failed::QueueFull => (StatusCode::FORBIDDEN, "DeviceMaximumQueueDepthExceeded"),
             Failed::LockLost => (StatusCode::PRECONDITION_FAILED, "DeviceMessageLockLost"),
-            Failed::MessageTooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "MessageTooLarge"),
             Failed::NotStored => (StatusCode::INTERNAL_SERVER_ERROR, "ServerError"),
         };
         Self::new(status, name, failed.to_string())

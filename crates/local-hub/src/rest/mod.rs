@@ -34,9 +34,11 @@ pub use error::ErrorForm;
 pub(crate) use router::router;
 pub(crate) use spelling::{Noted, Spelling};
 
+use crate::presence::ConnectionId;
+
 /// The number of the connection a request came on, among its extensions.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct OnWire(pub(crate) u64);
+pub(crate) struct OnWire(pub(crate) ConnectionId);
 
 #[cfg(test)]
 mod device_tests;

@@ -66,7 +66,7 @@ async fn faulty(State(hub): State<Arc<Hub>>, request: Request, next: Next) -> Re
         Err(refusal) => RestError::from(refusal).into_response(),
         Ok(delay) => {
             let response = next.run(request).await;
-            tokio::time::sleep(delay).await;
+            hub.clock.sleep_until(hub.clock.after(delay)).await;
             response
         }
     }

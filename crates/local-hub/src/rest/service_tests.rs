@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::tests::refused;
-use crate::presence::{Interest, Notice};
+use crate::presence::{ConnectionId, Interest, Notice};
 use crate::testkit::Kit;
 
 #[tokio::test]
@@ -76,7 +76,7 @@ async fn bulk_writes_twins_too() {
 /// A device that listens to methods and answers each with its payload turned round.
 fn listening(kit: &Kit, id: &str) -> tokio::task::JoinHandle<()> {
     let state = kit.state().clone();
-    let connection = state.presence.next_connection();
+    let connection = ConnectionId(1000);
     let (notices, mut heard) = mpsc::unbounded_channel();
     state.presence.claim(&id.into(), connection, &notices);
     state.presence.listen(id, connection, Interest::Methods, true);
@@ -126,7 +126,7 @@ async fn a_method_that_cannot_be_called_is_refused() {
         kit.rest_as(&kit.token("device"), "POST", "/twins/d1/methods", &[], Some(json!({"methodName": "m"}))).await;
     refused(&device, 401, "IotHubUnauthorizedAccess");
     // Connected, and silent.
-    let silent = kit.state().presence.next_connection();
+    let silent = ConnectionId(1000);
     let (notices, _heard) = mpsc::unbounded_channel();
     kit.state().presence.claim(&"d1".into(), silent, &notices);
     kit.state().presence.listen("d1", silent, Interest::Methods, true);

@@ -15,6 +15,7 @@ use super::body;
 use super::caller::Caller;
 use super::error::RestError;
 use super::twin_json::{change, shown_as_twin};
+use crate::devices::TwinChange;
 use crate::identity::{Condition, Identity, Refused};
 use crate::limits::Kind;
 use crate::policies::Right;
@@ -37,11 +38,7 @@ pub(super) async fn patch(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, RestError> {
-    caller.may(Right::ServiceConnect, &["twins", &id])?;
-    let change = change(body::json::<Value>(body)?)?;
-    let condition = body::condition(&headers)?.unwrap_or(Condition::Any);
-    let identity = identity(&state, id)?;
-    state.limits.admit(Kind::TwinUpdate).await?;
+    let (identity, change, condition) = asked(&state, &caller, id, &headers, body).await?;
     state.devices.patch_twin(&identity, &change, &condition).await?;
     Ok(answer(&identity, &state))
 }
@@ -54,13 +51,25 @@ pub(super) async fn put(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, RestError> {
-    caller.may(Right::ServiceConnect, &["twins", &id])?;
-    let change = change(body::json::<Value>(body)?)?;
-    let condition = body::condition(&headers)?.unwrap_or(Condition::Any);
-    let identity = identity(&state, id)?;
-    state.limits.admit(Kind::TwinUpdate).await?;
+    let (identity, change, condition) = asked(&state, &caller, id, &headers, body).await?;
     state.devices.replace_twin(&identity, &change, &condition).await?;
     Ok(answer(&identity, &state))
+}
+
+/// What a change is asked for: of whom, what, and on which condition; admitted by the limits.
+async fn asked(
+    state: &State,
+    caller: &Caller,
+    id: String,
+    headers: &HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<(Arc<Identity>, TwinChange, Condition), RestError> {
+    caller.may(Right::ServiceConnect, &["twins", &id])?;
+    let change = change(body::json::<Value>(body)?)?;
+    let condition = body::condition(headers)?.unwrap_or(Condition::Any);
+    let identity = identity(state, id)?;
+    state.limits.admit(Kind::TwinUpdate).await?;
+    Ok((identity, change, condition))
 }
 
 /// The identity of `id`, or that there is none.

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::Stream;
 use crate::accept::Serving;
 use crate::client_certificates::Thumbprints;
+use crate::presence::ConnectionId;
 use crate::state::State as Hub;
 
 /// The certificate that the client of a request has shown in TLS; in every request's extensions.
@@ -29,13 +30,14 @@ pub(crate) struct PeerCertificate(pub(crate) Option<Thumbprints>);
 /// is served by the connection's own task.
 pub(crate) struct Carrier {
     pub(crate) peer: SocketAddr,
+    pub(crate) connection: ConnectionId,
     pub(crate) stop: CancellationToken,
     next: Mutex<Option<Serving>>,
 }
 
 impl Carrier {
-    pub(crate) fn new(peer: SocketAddr, stop: CancellationToken) -> Self {
-        Self { peer, stop, next: Mutex::new(None) }
+    pub(crate) fn new(peer: SocketAddr, connection: ConnectionId, stop: CancellationToken) -> Self {
+        Self { peer, connection, stop, next: Mutex::new(None) }
     }
 
     /// What the connection becomes once HTTP is done with, if anything.
@@ -82,7 +84,7 @@ async fn upgrade(State(hub): State<Arc<Hub>>, mut request: Request) -> Response 
         return refusal(request.uri().path(), "this connection cannot become another");
     };
     let upgraded = hyper::upgrade::on(&mut request);
-    let (peer, stop) = (carrier.peer, carrier.stop.clone());
+    let (peer, connection, stop) = (carrier.peer, carrier.connection, carrier.stop.clone());
     carrier.leave(Box::pin(async move {
         let upgraded = match upgraded.await {
             Ok(upgraded) => upgraded,
@@ -91,11 +93,11 @@ async fn upgrade(State(hub): State<Arc<Hub>>, mut request: Request) -> Response 
         let stream = Stream::server(TokioIo::new(upgraded)).await;
         match inside {
             Inside::Mqtt => {
-                let arrival = crate::mqtt::Arrival { peer, certificate: certificate.0, websocket: true };
+                let arrival = crate::mqtt::Arrival { peer, connection, certificate: certificate.0, websocket: true };
                 Box::pin(crate::mqtt::serve_stream(stream, arrival, hub, stop)).await;
             }
             Inside::Amqp => {
-                let arrival = crate::amqp::Arrival { peer, encrypted: true, certificate: certificate.0 };
+                let arrival = crate::amqp::Arrival { peer, connection, encrypted: true, certificate: certificate.0 };
                 Box::pin(crate::amqp::serve_stream(stream, arrival, hub, stop)).await;
             }
         }

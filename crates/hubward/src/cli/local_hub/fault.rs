@@ -338,6 +338,34 @@ fn describe(view: &FaultView) -> String {
 mod tests {
     use super::*;
 
+    #[derive(clap::Parser)]
+    struct OneFault {
+        #[command(subcommand)]
+        command: FaultCommand,
+    }
+
+    #[test]
+    fn every_fault_has_an_example_in_the_documentation_that_is_understood() {
+        use clap::{CommandFactory, Parser};
+        let document = include_str!("../../../../../docs/local-hub.md");
+        let mut shown = std::collections::BTreeSet::new();
+        for line in document.lines().filter(|line| line.starts_with("| ")) {
+            let Some((_, example)) = line.split_once("`hubward local-hub fault ") else { continue };
+            let words: Vec<&str> = example.split('`').next().unwrap().split(' ').collect();
+            let read = OneFault::try_parse_from(["fault"].iter().chain(&words));
+            read.unwrap_or_else(|error| panic!("{words:?}: {error}")).command.spec();
+            shown.insert(words[0].to_owned());
+        }
+        let all =
+            OneFault::command().get_subcommands().map(|command| command.get_name().to_owned()).collect::<Vec<_>>();
+        let missing: Vec<_> =
+            all.iter().filter(|name| !shown.contains(*name) && !["list", "clear"].contains(&name.as_str())).collect();
+        assert!(missing.is_empty() && shown.len() >= 13, "no example of {missing:?} in docs/local-hub.md");
+        for how in ["refuse", "reset", "blackhole", "error"] {
+            assert!(document.contains(&format!("`hubward local-hub fault outage --as {how}")), "{how}");
+        }
+    }
+
     #[test]
     fn a_fault_is_told_in_one_line() {
         let view = FaultView {

@@ -13,6 +13,9 @@ use crate::cli::api::{Client, segment};
 use crate::cli::{Failure, output};
 use crate::units;
 
+/// A connection's devices are named up to this many; an AMQP connection may have hundreds.
+const SHOWN_DEVICES: usize = 3;
+
 /// A client for the admin API of the local hub that is meant: the one in `data`, else one that runs in a folder of the
 /// usual name.
 pub(super) fn client(data: Option<&Path>) -> Result<Client, Failure> {
@@ -135,16 +138,21 @@ pub(super) async fn clock(args: &ClockArgs, client: &Client, json: bool) -> Resu
 }
 
 pub(super) async fn connections(args: &ConnectionsArgs, client: &Client, json: bool) -> Result<(), Failure> {
-    let gone = match (&args.reset, &args.drop_device) {
-        (Some(number), _) => Some((format!("/connections/{number}"), format!("connection {number} is reset"))),
-        (None, Some(device)) => {
-            Some((format!("/devices/{}/connection", segment(device)), format!("the connection of {device} is ended")))
-        }
-        (None, None) => None,
-    };
-    if let Some((path, said)) = gone {
-        client.delete_quietly(&path).await?;
+    if let Some(number) = args.reset {
+        client.delete_quietly(&format!("/connections/{number}")).await?;
+        let said = format!("connection {number} is reset");
         return if json { output::json(&json!({ "done": true })) } else { output::line(&said) };
+    }
+    if let Some(device) = &args.drop_device {
+        let mut ended: Value = client.delete(&format!("/devices/{}/connection", segment(device)), &[]).await?;
+        if json {
+            ended["done"] = true.into();
+            return output::json(&ended);
+        }
+        let (number, listener, peer) = (&ended["id"], text(&ended["listener"]), text(&ended["peer"]));
+        return output::line(&format!(
+            "{device} is dropped; its connection was number {number}, {listener}, from {peer}"
+        ));
     }
     let list: Vec<Value> = client.get("/connections", &[]).await?;
     if json {
@@ -154,10 +162,21 @@ pub(super) async fn connections(args: &ConnectionsArgs, client: &Client, json: b
         .iter()
         .map(|connection| {
             let field = |name: &str| text(&connection[name]).to_owned();
-            vec![connection["id"].to_string(), field("listener"), field("peer"), field("since")]
+            let devices = some(connection["devices"].as_array().map(Vec::as_slice).unwrap_or_default());
+            vec![connection["id"].to_string(), field("listener"), field("peer"), field("since"), devices]
         })
         .collect();
-    output::table(&["NUMBER", "LISTENER", "PEER", "SINCE"], &rows, "no connections")
+    output::table(&["NUMBER", "LISTENER", "PEER", "SINCE", "DEVICES"], &rows, "no connections")
+}
+
+/// The first few of many names.
+fn some(names: &[Value]) -> String {
+    let first: Vec<&str> = names.iter().take(SHOWN_DEVICES).map(text).collect();
+    let first = first.join(" ");
+    match names.len().saturating_sub(SHOWN_DEVICES) {
+        0 => first,
+        more => format!("{first} and {more} more"),
+    }
 }
 
 fn tier(value: &Value) -> String {
@@ -169,4 +188,16 @@ fn tier(value: &Value) -> String {
 
 fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_devices_the_first_are_named_and_the_others_counted() {
+        let named = |count: usize| some(&(0..count).map(|number| json!(format!("d{number}"))).collect::<Vec<_>>());
+        assert_eq!((named(0).as_str(), named(3).as_str()), ("", "d0 d1 d2"));
+        assert_eq!(named(900), "d0 d1 d2 and 897 more");
+    }
 }

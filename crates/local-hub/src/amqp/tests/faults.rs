@@ -33,11 +33,11 @@ fn condition(outcome: Outcome) -> String {
 }
 
 #[tokio::test]
-async fn a_delayed_device_holds_no_other_on_its_connection() {
+async fn a_delayed_acknowledgement_comes_when_its_time_is_there_and_holds_no_other_device() {
     let kit = Kit::start().await;
     kit.devices(&["d1", "d2"]).await;
     let (mut peer, links) = attached(&kit, &["d1", "d2"]).await;
-    fault(&kit, json!({"fault": "delay", "ms": 3_600_000, "device": "d1"}));
+    fault(&kit, json!({"fault": "delay", "ms": 3_000_000, "device": "d1"}));
     peer.send(links[0], &Message::data("late"));
     for _ in 0..3 {
         assert_eq!(peer.send_for_outcome(links[1], &Message::data("x")).await, Outcome::Accepted);
@@ -45,6 +45,8 @@ async fn a_delayed_device_holds_no_other_on_its_connection() {
     let answered = |event: &Event| matches!(event, Event::Settled { link, .. } if *link == links[0]);
     assert!(!peer.has_come(&kit.device_token("d1"), answered).await);
     assert_eq!(stored(&kit).await, 4, "it is stored all the same");
+    kit.hub.clock().advance(std::time::Duration::from_secs(3000));
+    assert_eq!(peer.outcome(links[0]).await, Outcome::Accepted);
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use crate::testkit::{Kit, Login, MqttDevice};
 async fn enqueue(kit: &Kit, id: &str, body: &str) {
     let identity = kit.state().identities.get(id).unwrap();
     let mut message = Message::data(body.to_owned());
-    message.properties.message_id = Some("m 1".into());
+    message.properties.message_id = Some("m-1".into());
     message.application_properties.push(("k".into(), "v w".into()));
     kit.state().devices.enqueue(&identity, message).await.unwrap();
 }
@@ -35,7 +35,7 @@ async fn messages_reach_a_device_that_listens_and_its_acknowledgement_completes_
     let mut device = MqttDevice::open(&kit, "d:1").await;
     device.listen().await;
     let (topic, body) = device.next().await;
-    let start = "devices/d:1/messages/devicebound/%24.mid=m%201&%24.to=%2Fdevices%2Fd%3A1%2Fmessages%2Fdevicebound&";
+    let start = "devices/d:1/messages/devicebound/%24.mid=m-1&%24.to=%2Fdevices%2Fd%3A1%2Fmessages%2Fdevicebound&";
     assert!(topic.starts_with(start), "{topic}");
     assert!(topic.contains("%24.exp=") && topic.ends_with("&k=v%20w"), "{topic}");
     assert_eq!(body, "before");

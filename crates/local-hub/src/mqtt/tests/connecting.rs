@@ -118,7 +118,7 @@ async fn a_connection_ends_with_what_it_stands_on() {
     let (status, ..) = kit.rest("PUT", "/devices/keys", &[("if-match", "*")], Some(body)).await;
     assert_eq!(status, 200);
     keys.closed().await;
-    assert!(kit.state().presence.disconnect("dropped", "a test wants it"));
+    assert!(kit.state().presence.disconnect("dropped", "a test wants it").is_some());
     dropped.closed().await;
     // A change that takes nothing away ends nothing.
     let body = json!({"deviceId": "fine", "statusReason": "so"});

@@ -9,18 +9,29 @@ async fn an_acknowledged_event_is_on_disk_as_it_was_sent() {
     let kit = Kit::start().await;
     kit.devices(&["d-1"]).await;
     let mut device = MqttDevice::open(&kit, "d-1").await;
-    device.event("%24.mid=id%201&%24.ct=application%2Fjson&%24.ce=utf-8&a%20b=c%2Fd", "{\"t\":1}").await.unwrap();
+    device.event("%24.mid=id-1&%24.ct=application%2Fjson&%24.ce=utf-8&a%20b=c%2Fd", "{\"t\":1}").await.unwrap();
     device.event("", "").await.unwrap();
     let events = kit.hub.events().await.unwrap();
     assert_eq!(events.len(), 2);
     assert_eq!(events[0].device_id, "d-1");
-    assert_eq!(events[0].message_id.as_deref(), Some("id 1"));
+    assert_eq!(events[0].message_id.as_deref(), Some("id-1"));
     assert_eq!(events[0].content_type.as_deref(), Some("application/json"));
     assert_eq!(events[0].content_encoding.as_deref(), Some("utf-8"));
     assert_eq!(events[0].properties, [("a b".to_owned(), "c/d".to_owned())]);
     assert_eq!(&*events[0].body, b"{\"t\":1}");
     assert!(events[1].body.is_empty());
     assert!(kit.state().presence.seen("d-1").last_activity.is_some());
+    kit.hub.stop().await;
+}
+
+#[tokio::test]
+async fn an_event_whose_id_none_may_have_ends_the_connection() {
+    let kit = Kit::start().await;
+    kit.devices(&["d"]).await;
+    let mut device = MqttDevice::open(&kit, "d").await;
+    device.event("%24.mid=a%3Ab", "x").await.unwrap();
+    assert!(device.event("%24.mid=a%20b", "x").await.is_err());
+    assert_eq!(kit.hub.events().await.unwrap().len(), 1);
     kit.hub.stop().await;
 }
 

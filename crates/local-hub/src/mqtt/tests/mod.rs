@@ -1,4 +1,5 @@
 mod commands;
 mod connecting;
 mod events;
+mod faults;
 mod strangers;
