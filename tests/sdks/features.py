@@ -68,6 +68,14 @@ DEVICE = Table(
             "renewal": "a renewed token takes the place of the old one, and messages go on",
             "restart": "after the hub was killed and started again the device sends on by itself",
         },
+        "Borne: what goes wrong for a while": {
+            "fault-outage": "the hub refuses connections for a while: the device connects again and sends on",
+            "fault-throttle": "a message refused twice as one too many is sent again until it is taken",
+            "fault-delay": "an acknowledgement that comes late is waited for, and the message is there once",
+            "fault-drop": "a message whose acknowledgement was lost is sent again",
+            "fault-stolen": "a device that is taken over by another, twice, connects again and sends on",
+            "fault-disabled": "a device that is disabled and enabled again sends on",
+        },
         "Refused: who": {
             "no-signature": "a token signed with another key",
             "no-expired": "an expired token",
@@ -217,7 +225,8 @@ def _without():
     http = ("node-http",)
     none(http, ("twin-get", "twin-reported", "twin-desired", "no-twin-too-large"), "HTTPS has no twin")
     none(http, ("method-call", "method-error"), "HTTPS has no direct methods")
-    none(http, ("presence", "cut-takeover"), "HTTPS keeps no connection")
+    none(http, ("presence", "cut-takeover", "fault-stolen"), "HTTPS keeps no connection")
+    none(http, ("fault-throttle", "fault-drop"), "over HTTPS the SDK reports it, and sends nothing again by itself")
     none(http, ("restart",), "HTTPS keeps no connection: the next request is a new one")
     none(PYTHON, ("no-scope",), "the SDK takes the device's id from the token")
     none(http, ("d2c-properties",), "HTTP headers carry neither spaces in names nor letters beyond ASCII")

@@ -55,10 +55,13 @@ PARTS = [
     Part("service-node", "node", "service.test.mjs", ("node-service",)),
     Part("events-py", "python", "test_events.py", ("py-events",)),
     Part("events-node", "node", "events.test.mjs", ("node-events",)),
+    Part("faults-py", "python", "test_faults.py", PYTHON_SYNC + PYTHON_ASYNC),
+    Part("faults-node", "node", "faults.test.mjs", NODE),
     Part("quota-py", "python", "test_quota.py", PYTHON_SYNC + PYTHON_ASYNC + ("py-service",), ("--tier", "F1")),
     Part("quota-node", "node", "quota.test.mjs", NODE + ("node-service",), ("--tier", "F1")),
     Part("restart-py", "python", "test_restart.py", PYTHON_SYNC + PYTHON_ASYNC),
     Part("restart-node", "node", "restart.test.mjs", NODE),
+    Part("outage-node", "node", "outage.test.mjs", NODE),
 ]
 
 

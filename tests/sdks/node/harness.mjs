@@ -23,6 +23,23 @@ export function behaviour(row, run) {
 /** How many cases will run: for those that wait for each other. */
 export const chosen = () => cases.length;
 
+/** Where cases wait for each other: when all `expected()` of them have arrived, `act` is done once, and all go on. */
+export class Meeting {
+  #arrived = 0;
+  #resolve;
+  #done = new Promise((resolve) => (this.#resolve = resolve));
+
+  constructor(expected, act) {
+    Object.assign(this, { expected, act });
+  }
+
+  async arrive() {
+    this.#arrived += 1;
+    if (this.#arrived === this.expected()) this.#resolve(this.act());
+    await this.#done;
+  }
+}
+
 /** A case that cannot run here says so by throwing one of these. */
 export class SkipCase extends Error {}
 

@@ -117,6 +117,22 @@ export const callMethod = (id, methodName, payload, responseTimeoutInSeconds = 3
     return ok(answer);
   });
 
+/** Has something go wrong (docs/local-hub.md, "Let something go wrong"); gives its number. */
+export const fault = async (fault, more) => (await admin('POST', '/faults', { fault, ...more })).id;
+export const clearFault = (number) => admin('DELETE', `/faults/${number}`);
+/** The faults of one device that are in force. */
+export const faultsOf = async (id) => (await admin('GET', '/faults')).filter(({ device }) => device === id);
+
+/** One request to the hub's admin API. */
+async function admin(method, path, body) {
+  const { url, token } = JSON.parse(readFileSync(`${process.env.SDKS_FOLDER}/data/admin.json`, 'utf8'));
+  const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' };
+  const answer = await fetch(url + path, { method, headers, body: body && JSON.stringify(body) });
+  const text = await answer.text();
+  assert(answer.ok, `${method} ${path}: ${answer.status} ${text}`);
+  return JSON.parse(text);
+}
+
 /** Stops the hub (or kills it) and starts it again. */
 export async function restart(how = 'stop') {
   const request = `${process.env.SDKS_FOLDER}/restart`;

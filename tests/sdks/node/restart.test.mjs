@@ -3,31 +3,25 @@
 import assert from 'node:assert/strict';
 
 import { Devices } from './devices.mjs';
-import { behaviour, chosen, PATIENCE, run, waitUntil } from './harness.mjs';
+import { behaviour, chosen, Meeting, PATIENCE, run, waitUntil } from './harness.mjs';
 import * as hub from './hub.mjs';
 
 const { ExponentialBackOffWithJitter } = hub.require('azure-iot-common');
-const arrived = [];
-let back;
+// One restart serves all.
+const connected = new Meeting(chosen, () => hub.restart('kill'));
 
 behaviour('restart', async (column, cleanup) => {
-  // One restart serves all: the last to arrive asks for it.
-  let connected;
+  let identity, device;
   try {
     hub.checkReach(column);
     const devices = new Devices(column, cleanup);
-    const { identity, device } = await devices.make();
+    ({ identity, device } = await devices.make());
     device.retrying(new ExponentialBackOffWithJitter());
     await device.open();
     await device.send('before');
-    connected = { identity, device };
   } finally {
-    arrived.push(column);
-    if (arrived.length === chosen()) back = hub.restart('kill');
+    await connected.arrive();
   }
-  await waitUntil('every other device to be connected', () => back !== undefined);
-  await back;
-  const { device, identity } = connected;
   const taken = () => device.send('after').then(() => true, () => false);
   await waitUntil('a message to be taken', taken, 2 * PATIENCE);
   // What was taken before the kill is there after it, as often as it was sent.

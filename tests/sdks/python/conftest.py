@@ -1,5 +1,6 @@
 """What the Python cases share: which columns they fill, what became of them, and the hub they talk to."""
 
+import concurrent.futures
 import json
 import os
 
@@ -70,6 +71,39 @@ def crash(longrepr):
 
 
 SECONDS = pytest.StashKey()
+RUNNING = pytest.StashKey()
+# Cases of a file that run side by side: most of each is waiting.
+AT_ONCE = 6
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem):
+    """Starts all cases that need nothing but the hub and clients of their own, and waits here for this one."""
+    if not needs_only_clients(pyfuncitem):
+        return None
+    session = pyfuncitem.session
+    if RUNNING not in session.stash:
+        hub = pyfuncitem.funcargs["hub"]
+        hub.reader.of("nobody")  # one reader for all of them
+        pool = concurrent.futures.ThreadPoolExecutor(AT_ONCE)
+        items = [item for item in session.items if needs_only_clients(item) and hub.reaches(column_of(item))]
+        session.stash[RUNNING] = {item.nodeid: pool.submit(play, item.function, hub, column_of(item)) for item in items}
+    session.stash[RUNNING][pyfuncitem.nodeid].result()
+    return True
+
+
+def needs_only_clients(item):
+    return set(item._fixtureinfo.argnames) == {"hub", "devices"}
+
+
+def play(case, hub, column):
+    from devices import Devices
+
+    devices = Devices(hub, column)
+    try:
+        case(hub, devices)
+    finally:
+        devices.close()
 
 
 @pytest.fixture(scope="session")

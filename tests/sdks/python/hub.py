@@ -10,6 +10,7 @@ import pathlib
 import threading
 import time
 import urllib.parse
+import urllib.request
 
 from azure.eventhub import EventHubConsumerClient
 from azure.iot.hub import IoTHubRegistryManager
@@ -47,12 +48,19 @@ class Hub:
         self.ca_file = self.info["ca_file"]
         self.ca = pathlib.Path(self.ca_file).read_text()
         self.strings = self.info["connection_strings"]
-        self.registry = self.registry_as("iothubowner")
+        self._of_thread = threading.local()
         self._reader = None
 
     def reaches(self, column):
         """Whether the column's SDK can reach the hub: in a WebSocket it knows no other port than 443."""
         return self.place["https"] == 443 or not column.endswith("-ws")
+
+    @property
+    def registry(self):
+        """Microsoft's registry client as the owner. One for each thread: its AMQP side is not made to be shared."""
+        if not hasattr(self._of_thread, "registry"):
+            self._of_thread.registry = self.registry_as("iothubowner")
+        return self._of_thread.registry
 
     def registry_as(self, policy):
         """Microsoft's registry client with the key of `policy`."""
@@ -87,6 +95,26 @@ class Hub:
         if self._reader is None:
             self._reader = Reader(self.strings["eventhubs"])
         return self._reader
+
+    def fault(self, fault, **more):
+        """Has something go wrong (docs/local-hub.md, "Let something go wrong"); gives its number."""
+        return self._admin("POST", "/faults", {"fault": fault, **more})["id"]
+
+    def clear_fault(self, number):
+        self._admin("DELETE", f"/faults/{number}")
+
+    def faults_of(self, device_id):
+        """The faults of one device that are in force."""
+        return [fault for fault in self._admin("GET", "/faults") if fault.get("device") == device_id]
+
+    def _admin(self, method, path, body=None):
+        """One request to the hub's admin API."""
+        admin = json.loads((self.folder / "data" / "admin.json").read_text())
+        data = json.dumps(body).encode() if body else None
+        headers = {"Authorization": f"Bearer {admin['token']}"}
+        request = urllib.request.Request(admin["url"] + path, data, headers, method=method)
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+            return json.load(answer)
 
     def restart(self, how="stop"):
         """Stops the hub (or kills it, with how="kill") and starts it again."""

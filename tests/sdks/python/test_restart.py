@@ -1,4 +1,4 @@
-"""The hub is killed and started again under a device of every transport; each has to go on by itself."""
+"""The hub is killed and started again, then it refuses connections for a while; every device has to go on by itself."""
 
 import pytest
 
@@ -32,3 +32,25 @@ def test_goes_on(hub, after_restart, column):
     client.send("after")
     events = hub.reader.wait_for(identity.device_id, 2)
     assert [body(event) for event in events] == [b"before", b"after"]
+
+
+@pytest.fixture(scope="module")
+def after_outage(hub, after_restart):
+    """The same devices, when the outage is over."""
+    for _, client in after_restart.values():
+        wait_until("the device to connect again", lambda: client.connected, patience=2 * PATIENCE)
+    outage = hub.fault("outage", **{"as": "refuse"})
+    for _, client in after_restart.values():
+        client.wait_until_cut_off()
+    hub.clear_fault(outage)
+    return after_restart
+
+
+@pytest.mark.row("fault-outage")
+def test_goes_on_after_an_outage(hub, after_outage, column):
+    identity, client = after_outage[column]
+    wait_until("the device to connect again", lambda: client.connected)
+    client.send("after the outage")
+    arrived = lambda: [body(event) for event in hub.reader.of(identity.device_id)].count(b"after the outage")
+    wait_until("the message to arrive", arrived)
+    assert arrived() == 1
