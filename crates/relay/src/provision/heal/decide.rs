@@ -1,5 +1,5 @@
-//! What to do about an identity, from what the hub's registry says of it. A pure function: the table of findings in
-//! `design.md`, row by row, is its test.
+//! What to do about an identity, from what the hub's registry says of it. A pure function: the table of findings,
+//! row by row, is its test.
 
 use hubward_model::OnMissing;
 
