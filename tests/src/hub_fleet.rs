@@ -146,3 +146,15 @@ pub async fn resident_memory(process: u32, settle: Duration) -> Result<u64> {
     let kilobytes: u64 = line.split_whitespace().nth(1).context("a figure")?.parse()?;
     Ok(kilobytes * 1024)
 }
+
+/// The same once it is at most `bound`, or when it did not come down to that for long: how soon an allocator gives memory
+/// back is not the process's to say.
+pub async fn memory_comes_to(process: u32, bound: u64) -> Result<u64> {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        let memory = resident_memory(process, Duration::from_millis(100)).await?;
+        if memory <= bound || tokio::time::Instant::now() > deadline {
+            return Ok(memory);
+        }
+    }
+}

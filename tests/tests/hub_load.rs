@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use hubward_iothub::amqp::Sender;
-use hubward_tests::hub_fleet::{Connected, HubFleet, Readable, message, resident_memory};
+use hubward_tests::hub_fleet::{Connected, HubFleet, Readable, memory_comes_to, message, resident_memory};
 use hubward_tests::{Hub, process::PATIENCE};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -46,7 +46,7 @@ async fn ten_thousand_devices_and_a_thousand_messages_a_second_leave_the_hub_as_
         let round = u32::try_from(1 + step * share / DEVICES).unwrap();
         accepted.extend(send_some(&connected, first, share, round).await.unwrap());
     }
-    let after = resident_memory(process, SETTLE).await.unwrap();
+    let after = memory_comes_to(process, warm + GROWTH).await.unwrap();
     assert!(after <= warm + GROWTH, "{} MB after the warm-up, {} MB after the load", warm >> 20, after >> 20);
     assert_eq!(accepted.len(), DEVICES + seconds * A_SECOND);
     let readable = Readable::of(&hub, &accepted).await.unwrap();
@@ -113,33 +113,44 @@ async fn ten_thousand_idle_connections_neither_stop_the_hub_nor_stay_in_its_memo
     let mut hub = Hub::start().await.unwrap();
     let fleet = HubFleet::make(&hub, 1).await.unwrap();
     // Each is an open file here and one in the hub, which inherits our limit.
-    let count = 10_000.min(open_files().unwrap().saturating_sub(500));
+    let mut count = 10_000.min(open_files().unwrap().saturating_sub(500));
     let process = hub.process_id().unwrap();
     let mut memory = Vec::new();
-    for round in 0..4 {
+    while memory.len() < 4 {
         let mut idle = Vec::with_capacity(count);
         for _ in 0..count {
             idle.push(connect(&hub, "amqps").await.unwrap());
         }
         // All of them were taken before this one, which is served.
         let connected = fleet.connect().await.unwrap();
-        send_some(&connected, 0, 1, round).await.unwrap();
+        send_some(&connected, 0, 1, u32::try_from(memory.len()).unwrap()).await.unwrap();
         memory.push(resident_memory(process, Duration::ZERO).await.unwrap());
-        drop(idle);
+        if files_of(process) < count {
+            // The hub bears a silent client for 20 seconds: this machine makes fewer in that time. Rounds of one size only
+            // can be compared.
+            (count, memory) = (count / 2, Vec::new());
+            assert!(count >= 100, "the hub does not keep silent connections");
+        }
+        drop((idle, connected));
         // The next ones come when these are gone: both together may be more than the hub may have open.
         let gone = async {
-            while std::fs::read_dir(format!("/proc/{process}/fd")).unwrap().count() > 500 {
+            while files_of(process) > 400 {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
         timeout(PATIENCE, gone).await.expect("the hub lets go of connections that are gone");
     }
     let in_mb: Vec<u64> = memory.iter().map(|bytes| bytes >> 20).collect();
-    // How high the first ten thousand pile up depends on how many were being greeted at once; what is kept
-    // for those that are gone would show in every later round.
-    let most = memory[0].max(memory[1]);
-    assert!(memory[3] <= most + GROWTH, "memory while they were there, in MB: {in_mb:?}");
+    // How high they pile up depends on how many were being greeted at once; what is kept for those that are gone would
+    // show in every later round.
+    let (first, later) = (memory[0].max(memory[1]), memory[2].min(memory[3]));
+    assert!(later <= first + GROWTH, "memory while {count} were there, in MB: {in_mb:?}");
     hub.stop().await.unwrap();
+}
+
+/// How many files a process has open (Linux).
+fn files_of(process: u32) -> usize {
+    std::fs::read_dir(format!("/proc/{process}/fd")).unwrap().count()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -167,7 +178,8 @@ async fn malformed_oversized_slow_and_half_open_connections_are_named_in_the_log
     for number in 1..50 {
         send_some(&connected, 0, 1, number).await.unwrap();
     }
-    let after = resident_memory(process, SETTLE).await.unwrap();
+    drop(staying);
+    let after = memory_comes_to(process, warm + GROWTH).await.unwrap();
     assert!(after <= warm + GROWTH, "{} MB before, {} MB after", warm >> 20, after >> 20);
     let log = hub.log_text();
     for listener in listeners(&hub) {
@@ -175,7 +187,7 @@ async fn malformed_oversized_slow_and_half_open_connections_are_named_in_the_log
         assert!(log.lines().any(|line| named(&line)), "no line names what came to {listener}:\n{}", end_of(&log));
     }
     assert!(!log.contains("panicked"), "{}", end_of(&log));
-    drop((staying, connected));
+    drop(connected);
     hub.stop().await.unwrap();
 }
 
