@@ -17,6 +17,13 @@ async fn the_program_for_azure_goes_through_at_the_local_hub_and_leaves_nothing(
         ("CONNACK to a disabled device", "mqtt:connack-5"),
         ("AMQP to a device that connects a second time", "amqp:link:stolen"),
         ("HTTPS to a wrong key", "http:401"),
+        ("AMQP to a message-id with a blank", "com.microsoft:argument-error"),
+        ("HTTPS to a message-id of 129 characters", "http:400"),
+        ("a request without api-version", "400"),
+        ("an update without keys", "200"),
+        ("101 devices in one call", "413"),
+        ("a method of a device that is away", "404"),
+        ("DELETE without If-Match", "204"),
         ("`to` of an event sent over mqtt", "/devices/{id}/messages/events"),
         ("content type of an event sent over https", "application/octet-stream"),
     ] {

@@ -9,6 +9,7 @@ mod journey;
 mod place;
 mod probes;
 mod report;
+mod rest;
 
 pub use place::Place;
 pub use report::Report;
@@ -21,7 +22,8 @@ pub async fn run(place: &Place) -> Result<Report> {
     let run = place.id_of_this_run();
     let went = async {
         journey::walk(place, &run, &mut report).await?;
-        probes::ask(place, &run, &mut report).await
+        probes::ask(place, &run, &mut report).await?;
+        rest::ask(place, &run, &mut report).await
     };
     let went = went.await;
     let left = place.delete_all_of(&run).await?;

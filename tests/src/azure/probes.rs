@@ -32,6 +32,7 @@ pub(super) async fn ask(place: &Place, run: &str, report: &mut Report) -> Result
     refusals(place, report, "a disabled device", &identity, None).await;
     place.enable(&identity.device_id, true).await?;
 
+    message_ids(place, &identity, report).await?;
     takeovers(place, &identity, report).await?;
     while_connected(place, &identity, report, "disabled").await?;
     place.enable(&identity.device_id, true).await?;
@@ -67,6 +68,29 @@ async fn refusals(place: &Place, report: &mut Report, who: &str, identity: &Iden
         Err(error) => error.to_string(),
     };
     report.answer("5", &format!("HTTPS to {who}"), https);
+}
+
+/// Whether a message-id may have characters beyond the documented ones, and be longer.
+async fn message_ids(place: &Place, identity: &Identity, report: &mut Report) -> Result<()> {
+    for (what, id) in [("with a blank", "a b".to_owned()), ("of 129 characters", "x".repeat(129))] {
+        let odd = D2cMessage { message_id: id, ..message("odd id") };
+        let mut drivers = JoinSet::new();
+        let sender = attach(&place.amqp(), identity, &mut drivers).await.context("attach")?;
+        let said = sender.send(std::slice::from_ref(&odd)).await.map_err(|error| error.to_string());
+        report.answer(
+            "3.5",
+            &format!("AMQP to a message-id {what}"),
+            said.err().unwrap_or_else(|| "accepted".to_owned()),
+        );
+        let sender = https::Client::new(&place.https())?.sender(identity);
+        let said = sender.send(&[odd]).await.map_err(|error| error.error.to_string());
+        report.answer(
+            "3.5",
+            &format!("HTTPS to a message-id {what}"),
+            said.err().unwrap_or_else(|| "accepted".to_owned()),
+        );
+    }
+    Ok(())
 }
 
 /// What the older of two connections of a device hears.
