@@ -6,10 +6,14 @@ use std::time::Duration;
 
 use hubward_iothub::fault::HubRefusal;
 use hubward_iothub::message::{D2cMessage, MAX_BATCH_MESSAGES, MAX_MESSAGE_BYTES, encoded_size};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::sleep;
 
-use super::uplink::{Identity, NoLink, NotTaken};
+use super::Presence;
+use super::pool::{Pool, PoolEnd, Task};
+use super::uplink::{Identity, NoLink, NotTaken, Uplink};
+use super::wire::{NotAttached, Reach};
+use crate::backoff::Backoff;
 
 /// How a device fares at the hub.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -48,6 +52,14 @@ struct State {
     wrongs: Vec<String>,
     links_opened: usize,
     throttle: u32,
+    wires_open: usize,
+    wires_opened: usize,
+    most_wires_open: usize,
+    wires_cut: usize,
+    cuts_all: bool,
+    /// Messages are counted alone, and must come in order.
+    counts: bool,
+    counted: HashMap<String, (usize, u64)>,
 }
 
 #[derive(Debug)]
@@ -60,6 +72,20 @@ pub(crate) struct FakeLink {
     hub: Arc<FakeHub>,
     id: String,
     open: bool,
+}
+
+/// A connection that links share. A message whose body begins with `cut` ends it, and is never stored.
+#[derive(Debug, Clone)]
+pub(crate) struct FakeWire {
+    hub: Arc<FakeHub>,
+    end: Arc<watch::Sender<bool>>,
+}
+
+/// A link on such a connection.
+#[derive(Debug)]
+pub(crate) struct WiredLink {
+    link: FakeLink,
+    wire: FakeWire,
 }
 
 impl FakeHub {
@@ -101,6 +127,65 @@ impl FakeHub {
 
     pub(crate) fn links_opened(&self) -> usize {
         self.lock().links_opened
+    }
+
+    /// From now on messages are not kept but counted, each device's in rising order of their offsets.
+    pub(crate) fn count_only(&self) {
+        self.lock().counts = true;
+    }
+
+    /// How many it counted, by device.
+    pub(crate) fn counted(&self) -> HashMap<String, usize> {
+        self.lock().counted.iter().map(|(id, (count, _))| (id.clone(), *count)).collect()
+    }
+
+    /// Every transfer ends its connection.
+    pub(crate) fn cut_all(&self, cut: bool) {
+        self.lock().cuts_all = cut;
+    }
+
+    /// Connections opened so far, most open at a time, and ended by what came on them.
+    pub(crate) fn wires(&self) -> (usize, usize, usize) {
+        let state = self.lock();
+        (state.wires_opened, state.most_wires_open, state.wires_cut)
+    }
+
+    /// A way up to it on shared connections, as the pool keeps them.
+    pub(crate) fn pool(
+        self: &Arc<Self>,
+        presence: &Arc<Presence>,
+        tasks: mpsc::UnboundedSender<Task>,
+    ) -> (Uplink, PoolEnd) {
+        let backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(60));
+        let (pool, end) = Pool::new(Reach::Fake(Arc::clone(self)), Arc::clone(presence), backoff, tasks);
+        (Uplink::Amqp(pool), end)
+    }
+
+    pub(super) async fn wire(self: &Arc<Self>) -> Result<FakeWire, String> {
+        sleep(self.latency).await;
+        if *self.away.borrow() {
+            return Err("the hub is away".to_owned());
+        }
+        let mut state = self.lock();
+        state.wires_opened += 1;
+        state.wires_open += 1;
+        state.most_wires_open = state.most_wires_open.max(state.wires_open);
+        drop(state);
+        Ok(FakeWire { hub: Arc::clone(self), end: Arc::new(watch::Sender::new(false)) })
+    }
+
+    async fn attach(self: &Arc<Self>, id: &str) -> Result<FakeLink, NoLink> {
+        sleep(self.latency).await;
+        let mut state = self.lock();
+        if let Some(Mode::Refused(condition)) = state.modes.get(id) {
+            return Err(NoLink::Refused(HubRefusal::new(*condition, "as told")));
+        }
+        if !state.open.insert(id.to_owned()) {
+            state.wrongs.push(format!("{id}: a second link while the first is open"));
+        }
+        state.links_opened += 1;
+        drop(state);
+        Ok(FakeLink { hub: Arc::clone(self), id: id.to_owned(), open: true })
     }
 
     /// Waits until `enough` says so of what is stored.
@@ -153,6 +238,19 @@ impl FakeHub {
         if batch.iter().any(|message| message.body.starts_with(b"poison")) {
             return Err(NotTaken::Refused(refusal("com.microsoft:argument-error")));
         }
+        if state.counts {
+            let state = &mut *state;
+            let (count, last) = state.counted.entry(id.to_owned()).or_default();
+            for message in batch {
+                let offset = message.message_id.rsplit('-').next().and_then(|text| text.parse().ok()).unwrap_or(0);
+                if offset <= *last {
+                    state.wrongs.push(format!("{id}: {offset} after {last}"));
+                }
+                *count += 1;
+                *last = offset;
+            }
+            return Ok(());
+        }
         for message in batch {
             state.stored.push((id.to_owned(), message.clone()));
         }
@@ -164,18 +262,64 @@ impl FakeHub {
 
 impl FakePlace {
     pub(super) async fn link(self, who: &Identity) -> Result<FakeLink, NoLink> {
-        sleep(self.hub.latency).await;
-        let id = who.hub_device_id.to_string();
-        let mut state = self.hub.lock();
-        if let Some(Mode::Refused(condition)) = state.modes.get(&id) {
-            return Err(NoLink::Refused(HubRefusal::new(*condition, "as told")));
+        self.hub.attach(&who.hub_device_id).await
+    }
+}
+
+impl FakeWire {
+    pub(super) fn cut(&self) {
+        if !self.end.send_replace(true) {
+            self.hub.lock().wires_open -= 1;
         }
-        if !state.open.insert(id.clone()) {
-            state.wrongs.push(format!("{id}: a second link while the first is open"));
+    }
+
+    pub(super) async fn ended(&self) -> String {
+        // Its sender is here.
+        let _ = self.end.subscribe().wait_for(|ended| *ended).await;
+        "cut".to_owned()
+    }
+
+    pub(super) async fn attach(&self, id: &str) -> Result<WiredLink, NotAttached> {
+        tokio::select! {
+            biased;
+            why = self.ended() => Err(NotAttached::ConnectionLost(why)),
+            link = self.hub.attach(id) => {
+                link.map(|link| WiredLink { link, wire: self.clone() }).map_err(NotAttached::NoLink)
+            }
         }
-        state.links_opened += 1;
-        drop(state);
-        Ok(FakeLink { hub: self.hub, id, open: true })
+    }
+}
+
+impl WiredLink {
+    pub(super) async fn send(&self, batch: &[D2cMessage]) -> Result<(), NotTaken> {
+        let sending = async {
+            let cuts_all = self.wire.hub.lock().cuts_all;
+            if cuts_all || batch.iter().any(|message| message.body.starts_with(b"cut")) {
+                sleep(self.wire.hub.latency).await;
+                self.wire.hub.lock().wires_cut += 1;
+                return Err(NotTaken::ConnectionLost("cut by a message".to_owned()));
+            }
+            self.link.send(batch).await
+        };
+        let sent = tokio::select! {
+            biased;
+            why = self.wire.ended() => Err(NotTaken::ConnectionLost(why)),
+            sent = sending => sent,
+        };
+        if matches!(sent, Err(NotTaken::ConnectionLost(_))) {
+            self.wire.cut();
+        }
+        sent
+    }
+
+    pub(super) async fn lost(&self) -> NotTaken {
+        NotTaken::ConnectionLost(self.wire.ended().await)
+    }
+
+    pub(super) async fn detach(mut self) -> bool {
+        sleep(self.wire.hub.latency).await;
+        self.link.shut();
+        true
     }
 }
 

@@ -9,8 +9,10 @@ mod https;
 mod mqtt;
 mod pool;
 mod presence;
+mod quarantine;
 mod sessions;
 mod uplink;
+mod wire;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -3,15 +3,16 @@
 //! A connection counts the identities it ever carried: a hub keeps a token for each until the connection ends. So links
 //! come and go on a connection until its count is used up; the next identity gets a new connection, and the old one is
 //! closed when its last link is.
+//!
+//! A connection that ends by itself with transfers under way makes those suspects: see [`quarantine`](super::quarantine).
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use hubward_iothub::amqp::{self, Connection, Sender, Target};
 use hubward_iothub::message::D2cMessage;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -19,7 +20,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::presence::Presence;
+use super::quarantine::{Quarantine, Ward};
 use super::uplink::{Identity, NoLink, NotTaken};
+use super::wire::{Driver, NotAttached, Reach, Sender, Wire};
 use crate::backoff::Backoff;
 
 /// A task to be run by the one who owns the session's tasks.
@@ -41,17 +44,22 @@ pub(crate) struct Pool {
 
 #[derive(Debug)]
 struct Shared {
-    target: Target,
+    reach: Reach,
     presence: Arc<Presence>,
     state: Mutex<State>,
     /// Whether there was a failure since the last accepted transfer.
     failing: AtomicBool,
+    /// Whether anybody is suspected: without, nothing is looked up.
+    suspicious: AtomicBool,
+    /// Transfers the hub took.
+    taken: AtomicU64,
     retry_now: Notify,
 }
 
 #[derive(Debug)]
 struct State {
     connections: Vec<Arc<Slot>>,
+    quarantine: Quarantine,
     backoff: Backoff,
     not_before: Option<Instant>,
 }
@@ -59,6 +67,8 @@ struct State {
 /// One connection, from before it opens until it is gone.
 #[derive(Debug)]
 struct Slot {
+    /// Whom it is for; none: for all that are trusted.
+    ward: Option<Ward>,
     phase: watch::Sender<Phase>,
     end: CancellationToken,
     use_: Mutex<Use>,
@@ -68,21 +78,25 @@ struct Slot {
 struct Use {
     identities: HashSet<Arc<str>>,
     links: usize,
+    /// Who has a transfer or a link under way.
+    under_way: BTreeSet<Arc<str>>,
     /// No more links here: it is ending.
     closing: bool,
+    /// It ended by itself; whether the hub is well nevertheless.
+    lost: Option<bool>,
 }
 
 #[derive(Debug, Clone)]
 enum Phase {
     Opening,
-    Open(Connection),
+    Open(Wire),
     Gone,
 }
 
 /// A place for a link; dropped, it is free again.
 #[derive(Debug)]
 pub(crate) struct PooledPlace {
-    connection: Connection,
+    wire: Wire,
     lease: Lease,
 }
 
@@ -96,20 +110,30 @@ pub(crate) struct PooledLink {
 #[derive(Debug)]
 struct Lease {
     slot: Arc<Slot>,
+    who: Arc<str>,
+    pool: Arc<Shared>,
 }
 
 impl Pool {
     /// A pool without connections. `tasks` is where it sends the tasks that open and drive them; they end when the pool is
     /// dropped and [`end`](PoolEnd::end) was called.
     pub(super) fn new(
-        target: Target,
+        reach: Reach,
         presence: Arc<Presence>,
         backoff: Backoff,
         tasks: mpsc::UnboundedSender<Task>,
     ) -> (Self, PoolEnd) {
-        let state = Mutex::new(State { connections: Vec::new(), backoff, not_before: None });
-        let shared =
-            Arc::new(Shared { target, presence, state, failing: AtomicBool::new(false), retry_now: Notify::new() });
+        let quarantine = Quarantine::default();
+        let state = Mutex::new(State { connections: Vec::new(), quarantine, backoff, not_before: None });
+        let shared = Arc::new(Shared {
+            reach,
+            presence,
+            state,
+            failing: AtomicBool::new(false),
+            suspicious: AtomicBool::new(false),
+            taken: AtomicU64::new(0),
+            retry_now: Notify::new(),
+        });
         (Self { shared: Arc::clone(&shared), tasks }, PoolEnd { shared })
     }
 
@@ -119,10 +143,10 @@ impl Pool {
             let lease = self.lease(hub_device_id);
             let mut phase = lease.slot.phase.subscribe();
             let open = phase.wait_for(|phase| !matches!(phase, Phase::Opening)).await;
-            if let Ok(Phase::Open(connection)) = open.as_deref() {
-                let connection = connection.clone();
+            if let Ok(Phase::Open(wire)) = open.as_deref() {
+                let wire = wire.clone();
                 drop(open);
-                return PooledPlace { connection, lease };
+                return PooledPlace { wire, lease };
             }
         }
     }
@@ -133,6 +157,7 @@ impl Pool {
     }
 
     pub(super) fn accepted(&self) {
+        self.shared.taken.fetch_add(1, Ordering::Relaxed);
         if self.shared.failing.swap(false, Ordering::AcqRel) {
             self.shared.lock().backoff.reset();
         }
@@ -145,40 +170,39 @@ impl Pool {
 
     fn lease(&self, hub_device_id: &Arc<str>) -> Lease {
         let mut state = self.shared.lock();
+        let ward = state.quarantine.ward(hub_device_id);
+        let fitting = || state.connections.iter().filter(|slot| slot.ward == ward);
         // The same identity costs nothing where it has been before.
-        let known = state.connections.iter().find_map(|slot| slot.lease(|u| u.identities.contains(hub_device_id)));
+        let known = fitting().find(|slot| slot.lease(|u| u.identities.contains(hub_device_id)));
         let roomy = || {
-            let most = self.shared.target.max_identities();
-            let limit = if state.connections.len() < COMFORTABLE_CONNECTIONS { COMFORTABLE.min(most) } else { most };
+            let most = self.shared.reach.max_identities();
+            let limit = if fitting().count() < COMFORTABLE_CONNECTIONS { COMFORTABLE.min(most) } else { most };
             // The emptiest, so that the work spreads.
-            let open = state.connections.iter().filter(|slot| !slot.uses().closing);
+            let open = fitting().filter(|slot| !slot.uses().closing);
             let emptiest = open.min_by_key(|slot| slot.uses().identities.len())?;
-            emptiest.lease(|u| u.identities.len() < limit)
+            Some(emptiest).filter(|slot| slot.lease(|u| u.identities.len() < limit))
         };
-        if let Some(lease) = known.or_else(roomy) {
-            lease.slot.uses().identities.insert(Arc::clone(hub_device_id));
-            return lease;
-        }
-        let slot = Arc::new(Slot {
-            phase: watch::Sender::new(Phase::Opening),
-            end: CancellationToken::new(),
-            use_: Mutex::new(Use { identities: HashSet::from([Arc::clone(hub_device_id)]), links: 1, closing: false }),
+        let found = known.or_else(roomy).cloned();
+        let slot = found.unwrap_or_else(|| {
+            let slot = Arc::new(Slot::new(ward));
+            state.connections.push(Arc::clone(&slot));
+            // The receiver outlives every pool; when it is gone all of this ends anyway.
+            drop(self.tasks.send(Box::pin(Arc::clone(&self.shared).run(Arc::clone(&slot)))));
+            slot
         });
-        state.connections.push(Arc::clone(&slot));
-        // The receiver outlives every pool; when it is gone all of this ends anyway.
-        drop(self.tasks.send(Box::pin(Arc::clone(&self.shared).run(Arc::clone(&slot)))));
-        Lease { slot }
+        slot.uses().identities.insert(Arc::clone(hub_device_id));
+        Lease { slot, who: Arc::clone(hub_device_id), pool: Arc::clone(&self.shared) }
     }
 }
 
 /// Ends what a dropped pool left running.
 #[derive(Debug)]
-pub(super) struct PoolEnd {
+pub(crate) struct PoolEnd {
     shared: Arc<Shared>,
 }
 
 impl PoolEnd {
-    pub(super) fn end(&self) {
+    pub(crate) fn end(&self) {
         for slot in &self.shared.lock().connections {
             slot.uses().closing = true;
             slot.end.cancel();
@@ -189,25 +213,27 @@ impl PoolEnd {
 impl Shared {
     /// The life of one connection.
     async fn run(self: Arc<Self>, slot: Arc<Slot>) {
-        if let Some((connection, driver)) = self.open(&slot).await {
+        if let Some((wire, driver)) = self.open(&slot).await {
             self.presence.opened();
-            slot.phase.send_replace(Phase::Open(connection.clone()));
+            slot.phase.send_replace(Phase::Open(wire.clone()));
             let mut driver = std::pin::pin!(driver.run());
-            let (why, wanted) = tokio::select! {
-                closed = &mut driver => (closed.to_string(), slot.uses().closing),
+            let why = tokio::select! {
+                closed = &mut driver => closed,
                 () = slot.end.cancelled() => {
                     slot.uses().closing = true;
-                    connection.close();
-                    let goodbye = timeout(GOODBYE, driver).await;
-                    (goodbye.map_or_else(|_| "it did not say goodbye".to_owned(), |closed| closed.to_string()), true)
+                    wire.close();
+                    timeout(GOODBYE, driver).await.unwrap_or_else(|_| "it did not say goodbye".to_owned())
                 }
             };
             self.presence.closed(&why);
-            if wanted {
-                debug!(host = %self.target.host_name, "connection closed");
+            if self.lost(&slot).is_none() {
+                debug!(host = self.reach.host(), "connection closed");
             } else {
-                info!(host = %self.target.host_name, %why, "connection lost");
-                self.pause_after(None);
+                info!(host = self.reach.host(), %why, apart = slot.ward.is_some(), "connection lost");
+                // Who is kept apart makes nobody else wait.
+                if slot.ward.is_none() {
+                    self.pause_after(None);
+                }
             }
         }
         slot.uses().closing = true;
@@ -216,7 +242,7 @@ impl Shared {
     }
 
     /// Opens a connection, however often it takes; gives up when nobody wants it any more.
-    async fn open(&self, slot: &Slot) -> Option<(Connection, amqp::Driver)> {
+    async fn open(&self, slot: &Slot) -> Option<(Wire, Driver)> {
         loop {
             let not_before = self.lock().not_before;
             if let Some(not_before) = not_before {
@@ -228,18 +254,47 @@ impl Shared {
             }
             let begun = Instant::now();
             let opened = tokio::select! {
-                opened = Connection::open(&self.target) => opened,
+                opened = self.reach.open() => opened,
                 () = slot.end.cancelled() => return None,
             };
             match opened {
                 Ok(opened) => return Some(opened),
-                Err(error) => {
-                    let why = error.to_string();
-                    warn!(host = %self.target.host_name, error = %why, "no connection");
+                Err(why) => {
+                    warn!(host = self.reach.host(), error = %why, "no connection");
                     self.presence.failed(&why);
                     self.pause_after(Some(begun));
                 }
             }
+        }
+    }
+
+    /// The connection ended; whoever notices first says so. Answers nothing if we ended it ourselves, else whether the hub
+    /// is well nevertheless.
+    fn lost(&self, slot: &Slot) -> Option<bool> {
+        let mut state = self.lock();
+        let under_way = {
+            let mut uses = slot.uses();
+            if uses.closing {
+                return uses.lost;
+            }
+            uses.closing = true;
+            std::mem::take(&mut uses.under_way)
+        };
+        let open: Vec<_> =
+            state.connections.iter().filter(|other| !other.uses().closing).filter_map(|s| s.ward).collect();
+        let taken = self.taken.load(Ordering::Relaxed);
+        let well = state.quarantine.lost(slot.ward, &under_way, open.into_iter(), taken);
+        self.suspicious.store(!state.quarantine.is_empty(), Ordering::Release);
+        slot.uses().lost = Some(well);
+        Some(well)
+    }
+
+    /// The identity got something through.
+    fn acquit(&self, hub_device_id: &str) {
+        if self.suspicious.load(Ordering::Acquire) {
+            let mut state = self.lock();
+            state.quarantine.acquit(hub_device_id);
+            self.suspicious.store(!state.quarantine.is_empty(), Ordering::Release);
         }
     }
 
@@ -260,13 +315,18 @@ impl Shared {
 }
 
 impl Slot {
-    fn lease(self: &Arc<Self>, fits: impl FnOnce(&Use) -> bool) -> Option<Lease> {
+    fn new(ward: Option<Ward>) -> Self {
+        let uses = Use { links: 1, ..Use::default() };
+        let phase = watch::Sender::new(Phase::Opening);
+        Self { ward, phase, end: CancellationToken::new(), use_: Mutex::new(uses) }
+    }
+
+    /// Takes a place if there is one that fits.
+    fn lease(&self, fits: impl FnOnce(&Use) -> bool) -> bool {
         let mut uses = self.uses();
-        if uses.closing || !fits(&uses) {
-            return None;
-        }
-        uses.links += 1;
-        Some(Lease { slot: Arc::clone(self) })
+        let fits = !uses.closing && fits(&uses);
+        uses.links += usize::from(fits);
+        fits
     }
 
     fn uses(&self) -> MutexGuard<'_, Use> {
@@ -274,9 +334,25 @@ impl Slot {
     }
 }
 
+impl Lease {
+    fn begins(&self) {
+        self.slot.uses().under_way.insert(Arc::clone(&self.who));
+    }
+
+    fn ended(&self) {
+        self.slot.uses().under_way.remove(&self.who);
+    }
+
+    /// Whether nobody else ever was on this connection.
+    fn is_alone(&self) -> bool {
+        self.slot.ward.is_some() && self.slot.uses().identities.len() == 1
+    }
+}
+
 impl Drop for Lease {
     fn drop(&mut self) {
         let mut uses = self.slot.uses();
+        uses.under_way.remove(&self.who);
         uses.links -= 1;
         if uses.links == 0 && !uses.closing {
             uses.closing = true;
@@ -287,35 +363,61 @@ impl Drop for Lease {
 
 impl PooledPlace {
     pub(super) async fn link(self, who: &Identity) -> Result<PooledLink, NoLink> {
-        match self.connection.attach(&who.at_the_hub()).await {
-            Ok(sender) => Ok(PooledLink { sender, lease: self.lease }),
-            Err(amqp::AttachError::Refused(refusal)) => Err(NoLink::Refused(refusal)),
-            Err(error) => Err(NoLink::Lost(error.to_string())),
+        let Self { wire, lease } = self;
+        lease.begins();
+        match wire.attach(&who.at_the_hub()).await {
+            Ok(sender) => {
+                lease.ended();
+                Ok(PooledLink { sender, lease })
+            }
+            Err(NotAttached::NoLink(no_link)) => {
+                lease.ended();
+                Err(no_link)
+            }
+            Err(NotAttached::ConnectionLost(why)) => {
+                lease.pool.lost(&lease.slot);
+                Err(NoLink::Lost(why))
+            }
         }
     }
 }
 
 impl PooledLink {
     pub(super) async fn send(&self, batch: &[D2cMessage]) -> Result<(), NotTaken> {
-        self.sender.send(batch).await.map_err(|error| match error {
-            amqp::SendError::Refused(refusal) => NotTaken::Refused(refusal),
-            amqp::SendError::LinkLost(refusal) => NotTaken::LinkLost(refusal),
-            amqp::SendError::NoDisposition => NotTaken::Silence,
-            error @ amqp::SendError::TooLarge { .. } => NotTaken::TooLarge(error.to_string()),
-            error @ amqp::SendError::ConnectionLost(_) => NotTaken::ConnectionLost(error.to_string()),
-        })
+        let lease = &self.lease;
+        lease.begins();
+        let sent = self.sender.send(batch).await;
+        if let Err(NotTaken::ConnectionLost(why)) = sent {
+            let alone = lease.is_alone();
+            return Err(match lease.pool.lost(&lease.slot) {
+                Some(hub_is_well) if alone => NotTaken::EndedAlone { why, hub_is_well },
+                _ => NotTaken::ConnectionLost(why),
+            });
+        }
+        lease.ended();
+        if sent.is_ok() && lease.slot.ward.is_none() {
+            lease.pool.acquit(&lease.who);
+        }
+        sent
+    }
+
+    /// Whether it is kept apart from others.
+    pub(super) fn is_apart(&self) -> bool {
+        self.lease.slot.ward.is_some()
+    }
+
+    /// What was suspected got through: the next link is among the others.
+    pub(super) fn acquit(&self) {
+        self.lease.pool.acquit(&self.lease.who);
     }
 
     pub(super) async fn lost(&self) -> NotTaken {
-        match self.sender.lost().await {
-            amqp::SendError::LinkLost(refusal) => NotTaken::LinkLost(refusal),
-            error => NotTaken::ConnectionLost(error.to_string()),
-        }
+        self.sender.lost().await
     }
 
     pub(super) async fn close(self, within: Duration) {
         let Self { sender, lease } = self;
-        if !matches!(timeout(within, sender.detach()).await, Ok(Ok(()))) {
+        if !matches!(timeout(within, sender.detach()).await, Ok(true)) {
             // Not confirmed: the hub may still believe in the old link. Only without its connection a new one is safe.
             let mut phase = lease.slot.phase.subscribe();
             lease.slot.uses().closing = true;
@@ -333,15 +435,15 @@ mod tests {
         pool_to(target())
     }
 
-    fn pool_to(target: Target) -> (Pool, mpsc::UnboundedReceiver<Task>) {
+    fn pool_to(target: hubward_iothub::amqp::Target) -> (Pool, mpsc::UnboundedReceiver<Task>) {
         let (tx, rx) = mpsc::unbounded_channel();
         let backoff = Backoff::new(Duration::from_millis(10), Duration::from_secs(1));
-        (Pool::new(target, Arc::new(Presence::new()), backoff, tx).0, rx)
+        (Pool::new(Reach::Amqp(Box::new(target)), Arc::new(Presence::new()), backoff, tx).0, rx)
     }
 
-    fn target() -> Target {
+    fn target() -> hubward_iothub::amqp::Target {
         let tls = Arc::new(hubward_iothub::tls::client_config(None).unwrap());
-        Target::new("hub.azure-devices.net", ("127.0.0.1".to_owned(), 1), tls)
+        hubward_iothub::amqp::Target::new("hub.azure-devices.net", ("127.0.0.1".to_owned(), 1), tls)
     }
 
     fn counts(pool: &Pool) -> Vec<usize> {

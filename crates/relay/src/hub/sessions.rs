@@ -20,7 +20,7 @@ use super::gate::Gate;
 use super::https::Requests;
 use super::mqtt::Direct;
 use super::pool::{Pool, PoolEnd, Task};
-use super::{Hub, Presence, Session, Uplink};
+use super::{Hub, Presence, Session, Uplink, wire};
 use crate::backoff::Backoff;
 use crate::options::Options;
 
@@ -137,7 +137,7 @@ impl Sessions {
         let open = self.options.timing.open;
         let backoff = Backoff::new(open.0, open.1);
         let pool = |target, presence, backoff| {
-            let (pool, end) = Pool::new(target, presence, backoff, tasks.clone());
+            let (pool, end) = Pool::new(wire::Reach::Amqp(Box::new(target)), presence, backoff, tasks.clone());
             (Uplink::Amqp(pool), Some(end))
         };
         let https = || reach.target(reach.endpoints.https(&reach.host));

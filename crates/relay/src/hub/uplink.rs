@@ -65,6 +65,9 @@ pub(crate) enum NotTaken {
     LinkLost(HubRefusal),
     /// The connection is gone, and with it the link.
     ConnectionLost(String),
+    /// The connection, on which this lane was kept apart from all others, ended with the transfer. `hub_is_well`: others
+    /// got something through meanwhile, or nobody else is in trouble.
+    EndedAlone { why: String, hub_is_well: bool },
     /// No word came; the link must be closed before anything else.
     Silence,
     /// It is larger than the link takes; nothing was sent.
@@ -187,6 +190,18 @@ impl Link {
             Self::Https(link) => Box::pin(link.send(batch)).await,
             #[cfg(test)]
             Self::Fake(link) => Ok(link.send(batch).await?),
+        }
+    }
+
+    /// Whether it is kept apart from others, because connections ended while it had a transfer under way.
+    pub(crate) fn is_apart(&self) -> bool {
+        matches!(self, Self::Amqp(link) if link.is_apart())
+    }
+
+    /// What was suspected got through: the next link is among the others.
+    pub(crate) fn acquit(&self) {
+        if let Self::Amqp(link) = self {
+            link.acquit();
         }
     }
 

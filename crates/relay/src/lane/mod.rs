@@ -200,6 +200,11 @@ impl Lane {
         self.lock().put_back_for_singles();
     }
 
+    /// Whether signals of a refused batch are left that are sent one by one.
+    fn sends_singly(&self) -> bool {
+        self.lock().sends_singly()
+    }
+
     /// The first `count` signals are settled: accepted by the hub, or dead letters for the reason in `word`.
     fn settle(&self, count: usize, word: Result<(), &str>) {
         let as_ = if word.is_ok() { DeliveryState::Accepted } else { DeliveryState::DeadLetter };

@@ -254,6 +254,11 @@ impl State {
         self.waits_since = None;
     }
 
+    /// Whether signals of a refused batch are left that are sent one by one.
+    pub(super) fn sends_singly(&self) -> bool {
+        self.queue.front().is_some_and(|record| record.offset < self.singles_until)
+    }
+
     pub(super) fn put_back_for_singles(&mut self) {
         if let Some(last) = self.sending.checked_sub(1).and_then(|last| self.queue.get(last)) {
             self.singles_until = last.offset.next();

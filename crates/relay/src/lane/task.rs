@@ -20,6 +20,11 @@ use crate::shared::Terms;
 
 /// So often a lane may fail in passing before it stops holding signals in memory and shows it.
 const PATIENCE: u32 = 4;
+/// A signal whose connection ends with it, while nobody else is on it, is given up when it weighs as much: three times if
+/// the hub is known to be well. If nobody gets anything through it may be the hub, so that counts less.
+const ENOUGH: u32 = 3 * SURE;
+const SURE: u32 = 4;
+const UNSURE: u32 = 1;
 
 struct Task {
     lane: Arc<Lane>,
@@ -33,6 +38,8 @@ struct Task {
     stolen_at: Option<Instant>,
     /// What was told of the identity and is not known to be over.
     suspected: Option<Finding>,
+    /// What speaks for it that the signal at the front ends connections.
+    ends_connections: u32,
 }
 
 /// Runs a lane until it is told to stop.
@@ -46,6 +53,7 @@ pub(crate) async fn run(lane: Arc<Lane>) {
         stolen: Backoff::new(stolen.0, stolen.1),
         stolen_at: None,
         suspected: None,
+        ends_connections: 0,
         lane,
     };
     // What happens rarely is boxed: an idle lane is to be small.
@@ -148,7 +156,13 @@ impl Task {
             self.lane.settle(accepted, Ok(()));
             terms.session.hub.usage.add(metered(&batch[..accepted.min(batch.len())]));
         }
-        let Err(Failure { why, .. }) = sent else { return };
+        let Err(Failure { why, .. }) = sent else {
+            if let Some(link) = self.link.as_ref().filter(|link| link.is_apart() && !self.lane.sends_singly()) {
+                link.acquit();
+                Box::pin(self.close()).await;
+            }
+            return;
+        };
         let batch = &batch[accepted.min(batch.len())..];
         match why {
             NotTaken::TooLarge(words) => {
@@ -167,6 +181,10 @@ impl Task {
                 self.resend(batch.len());
                 self.failed_in_passing(terms, &why).await;
             }
+            NotTaken::EndedAlone { why, hub_is_well } => {
+                self.drop_link();
+                self.ended_alone(terms, batch.len(), &why, hub_is_well).await;
+            }
             NotTaken::Silence => {
                 // The transfer's fate is unknown: its link must be gone before it is sent again.
                 self.close().await;
@@ -174,6 +192,25 @@ impl Task {
                 self.failed_in_passing(terms, "the hub gave no word on a transfer").await;
             }
         }
+    }
+
+    /// The connection ended with this lane's transfer, and nobody else was on it.
+    async fn ended_alone(&mut self, terms: &Terms, count: usize, why: &str, hub_is_well: bool) {
+        if count > 1 {
+            self.ends_connections = 0;
+            self.lane.shared.meters.retried.increment(count as u64);
+            self.lane.put_back_for_singles();
+        } else {
+            self.ends_connections += if hub_is_well { SURE } else { UNSURE };
+            if self.ends_connections >= ENOUGH {
+                self.ends_connections = 0;
+                let reason = "its connection ended each time it was sent, with nothing else on it".to_owned();
+                self.bury("ends_connections", reason, Some(why.to_owned())).await;
+                return;
+            }
+            self.resend(1);
+        }
+        self.failed_in_passing(terms, why).await;
     }
 
     /// What to do after a refusal: of a transfer of `batch` signals, or of a link.
@@ -259,7 +296,9 @@ impl Task {
             NotTaken::LinkLost(refusal) | NotTaken::Refused(refusal) => {
                 self.refused(&terms, Finding::of_link(&refusal), &refusal, None).await;
             }
-            NotTaken::ConnectionLost(why) | NotTaken::TooLarge(why) => self.failed_in_passing(&terms, &why).await,
+            NotTaken::ConnectionLost(why) | NotTaken::TooLarge(why) | NotTaken::EndedAlone { why, .. } => {
+                self.failed_in_passing(&terms, &why).await;
+            }
             NotTaken::Silence => self.failed_in_passing(&terms, "the link fell silent").await,
         }
     }
@@ -328,7 +367,7 @@ impl Task {
                 self.drop_link();
                 (refusal.to_string(), Finding::of_transfer(&refusal))
             }
-            NotTaken::ConnectionLost(why) => {
+            NotTaken::ConnectionLost(why) | NotTaken::EndedAlone { why, .. } => {
                 self.drop_link();
                 (why, Finding::Passing)
             }
@@ -357,6 +396,7 @@ impl Task {
         terms.session.accepted();
         self.passing.reset();
         self.identity.reset();
+        self.ends_connections = 0;
         let longest = self.lane.shared.options.timing.stolen.1;
         if self.stolen_at.is_none_or(|at| at.elapsed() > longest) {
             self.stolen.reset();

@@ -2,6 +2,8 @@
 
 pub(crate) mod ledger;
 mod model;
+mod quarantine;
 pub(crate) mod records;
 mod scenarios;
+mod thousand;
 mod world;

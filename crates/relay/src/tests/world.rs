@@ -30,7 +30,33 @@ pub(super) struct World {
     pub(super) published: HashMap<DeviceId, Vec<(Offset, Bytes)>>,
     pub(super) session: Arc<Session>,
     pub(super) suspicions: Arc<Suspicions>,
+    /// Links share connections, as they do by AMQP.
+    pooled: bool,
     running: Option<(DealerHandle, JoinHandle<()>)>,
+}
+
+fn session(hub: &Arc<FakeHub>, options: &Options, pooled: bool) -> Arc<Session> {
+    let presence = Arc::new(Presence::new());
+    let uplink = if pooled {
+        let (tasks, mut to_run) = mpsc::unbounded_channel();
+        let (uplink, end) = hub.pool(&presence, tasks);
+        tokio::spawn(async move {
+            let mut running = tokio::task::JoinSet::new();
+            while let Some(task) = to_run.recv().await {
+                running.spawn(task);
+            }
+            end.end();
+            while running.join_next().await.is_some() {}
+        });
+        uplink
+    } else {
+        Uplink::Fake(Arc::clone(hub))
+    };
+    Arc::new(Session {
+        hub: Arc::new(Hub::new("hub".to_owned(), options.budget_bytes, &options.timing)),
+        presence,
+        uplink,
+    })
 }
 
 impl World {
@@ -39,13 +65,19 @@ impl World {
     }
 
     pub(super) fn with(options: Options, latency: Duration) -> Self {
+        Self::made(options, latency, false)
+    }
+
+    /// One whose links share connections.
+    pub(super) fn pooled(options: Options) -> Self {
+        Self::made(options, Duration::from_millis(10), true)
+    }
+
+    fn made(options: Options, latency: Duration, pooled: bool) -> Self {
         let hub = FakeHub::new(latency);
-        let session = Arc::new(Session {
-            hub: Arc::new(Hub::new("hub".to_owned(), options.budget_bytes, &options.timing)),
-            presence: Arc::new(Presence::new()),
-            uplink: Uplink::Fake(Arc::clone(&hub)),
-        });
+        let session = session(&hub, &options, pooled);
         Self {
+            pooled,
             ledger: MemoryLedger::new(),
             records: MemoryRecords::new(16),
             hub,
@@ -124,11 +156,7 @@ impl World {
         }
         // What the dead process had charged and opened is gone with it.
         sleep(Duration::from_millis(1)).await;
-        self.session = Arc::new(Session {
-            hub: Arc::new(Hub::new("hub".to_owned(), self.options.budget_bytes, &self.options.timing)),
-            presence: Arc::new(Presence::new()),
-            uplink: Uplink::Fake(Arc::clone(&self.hub)),
-        });
+        self.session = session(&self.hub, &self.options, self.pooled);
     }
 
     pub(super) fn shown(&self, device: &DeviceId) -> Shown {
@@ -197,6 +225,7 @@ impl World {
             }
             for letter in dead.iter().filter(|letter| letter.device == *device) {
                 let undeliverable = letter.record.message.payload.starts_with(b"poison")
+                    || letter.record.message.payload.starts_with(b"cut")
                     || letter.record.message.payload.len() > 200_000;
                 assert!(undeliverable, "{device}: a good signal became a dead letter: {letter:?}");
             }
