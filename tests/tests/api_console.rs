@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use hubward_tests::process::binary;
-use hubward_tests::{Http, Server, ServerOptions};
+use hubward_tests::{Device, Http, Server, ServerOptions};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -129,6 +129,28 @@ async fn sessions_last_as_long_as_the_configuration_says() {
         }
         assert!(std::time::Instant::now() < deadline, "it never ends");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_the_end_of_an_overlap_what_the_old_secret_opened_is_closed_and_the_new_one_stays() {
+    let server = Server::start(ServerOptions::default()).await.unwrap();
+    let cli = server.cli();
+    let made = cli.json(&["device", "add", "kitchen"]).await.unwrap();
+    let (id, old) = (made["id"].as_str().unwrap(), made["password"].as_str().unwrap());
+    let mut device = Device::connect(server.mqtt(), id, old).await.unwrap();
+    device.publish("before").await.unwrap();
+    let rotated = cli.json(&["device", "rotate", "kitchen", "--overlap", "1s"]).await.unwrap();
+    assert!(rotated["old_until"].is_string(), "{rotated}");
+    let deadline = std::time::Instant::now() + hubward_tests::process::PATIENCE;
+    while device.publish("meanwhile").await.is_ok() {
+        assert!(std::time::Instant::now() < deadline, "it stays connected");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert!(Device::connect(server.mqtt(), id, old).await.is_err(), "the old one ended");
+    let mut device = Device::connect(server.mqtt(), id, rotated["password"].as_str().unwrap()).await.unwrap();
+    device.publish("after").await.unwrap();
+    let (code, problem) = cli.problem(&["device", "rotate", "kitchen", "--overlap", "31d"]).await.unwrap();
+    assert_eq!((code, &problem["code"]), (1, &json!("bad_overlap")));
 }
 
 #[tokio::test(flavor = "multi_thread")]

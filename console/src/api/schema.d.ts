@@ -215,6 +215,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/settings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Every setting and limit in effect, each with who said so. They are read at the start and change with a restart. */
+        get: operations["get_settings"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/keys": {
         parameters: {
             query?: never;
@@ -349,7 +366,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Give a device a new secret. It stands in this answer alone; the old one ends at once. */
+        /**
+         * Give a device a new secret. It stands in this answer alone; the old one ends at once, or after an overlap.
+         * @description Without an overlap its connections are closed now, with one at its end if they were opened with the old secret.
+         */
         post: operations["post_devices_device_rotate"];
         delete?: never;
         options?: never;
@@ -677,6 +697,26 @@ export interface paths {
         };
         /** Say how far the making or removal of an integration is. Not found: its removal is done. */
         get: operations["get_integrations_integration_progress"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/integrations/{integration}/delivered": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Count what the hub accepted in each of the last 60 minutes and the present one, oldest first.
+         * @description It is counted in memory: minutes before the server, or the integration, was started are left out.
+         */
+        get: operations["get_integrations_integration_delivered"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1219,8 +1259,12 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Listen to what happens: server-sent events `signal`, `delivery`, `connection`, `alarm`; `gap` and `lagged` say what is missing.
-         * @description The id of a `signal` is its offset: with `Last-Event-ID` the stream goes on after it.
+         * Listen to what happens: server-sent events `signal`, `delivery`, `connection`, `alarm`, `change`; `gap` and `lagged`
+         *     say what is missing.
+         * @description A `change` says which integration, hub or device is different from before, at most twice a second for each; whoever
+         *     shows it asks for it again.
+         *
+         *     The id of a `signal` is its offset: with `Last-Event-ID` the stream goes on after it.
          */
         get: operations["get_events"];
         put?: never;
@@ -1559,6 +1603,7 @@ export interface components {
             password?: string | null;
             /** @description The token (kind pycom): client id and password. */
             token?: string | null;
+            old_until?: components["schemas"]["Timestamp"] | null;
         };
         /** @description A file of devices. */
         Csv: {
@@ -1684,6 +1729,16 @@ export interface components {
              */
             p99: number;
         };
+        /** @description What the hub accepted in one minute. */
+        DeliveredMinute: {
+            /** @description When the minute began. */
+            at: components["schemas"]["Timestamp"];
+            /**
+             * Format: int64
+             * @description Signals that were accepted in it.
+             */
+            delivered: number;
+        };
         /** @description A signal on its way to one integration. */
         DeliveryLine: {
             /** @description The integration's name. */
@@ -1785,7 +1840,10 @@ export interface components {
              * @description Signals received from it.
              */
             signals: number;
-            /** @description `connected`, `idle` (it was here), `never_seen`, or `refused` (its last login was). */
+            /**
+             * @description `connected`, `late` (silent for much longer than usual, connected or not), `idle` (it was here), `never_seen`, or
+             *     `refused` (its last login was).
+             */
             state?: string;
             /**
              * Format: int64
@@ -1823,6 +1881,9 @@ export interface components {
             integrations: components["schemas"]["DeviceBinding"][];
             /** @description What a Pycom board told of itself. */
             told?: components["schemas"]["Told"];
+            old_until?: components["schemas"]["Timestamp"] | null;
+            /** @description The old secret counts, and the device was not seen with the new one yet. */
+            still_on_old?: boolean;
         };
         /** @description How many devices there are. */
         DeviceTotals: {
@@ -1964,6 +2025,15 @@ export interface components {
             used_today: components["schemas"]["HubUsed"];
             /** @description The last trouble with it. */
             last_error?: string | null;
+            /**
+             * Format: int64
+             * @description Seconds by which its clock is ahead of this machine's (negative: behind), as its registry last answered; none: it
+             *     was not asked since the start.
+             */
+            clock_offset_s?: number | null;
+            clock_seen_at?: components["schemas"]["Timestamp"] | null;
+            /** @description Its certificate is checked against a CA that was given with an integration, besides the authorities of the web. */
+            own_ca?: boolean;
         };
         /** @description What a hub accepted from Hubward today. What others sent to it is not known here. */
         HubUsed: {
@@ -2017,7 +2087,7 @@ export interface components {
         };
         /** @description An integration's id */
         IntegrationId: string;
-        /** @description An integration; `devices` is absent in lists. */
+        /** @description An integration; `devices` is absent in lists and when there are many. */
         IntegrationShow: {
             /** @description Its id. */
             id: components["schemas"]["IntegrationId"];
@@ -2039,7 +2109,7 @@ export interface components {
             state: components["schemas"]["IntegrationState"];
             /** @description Whether future devices join by themselves. */
             all_devices: boolean;
-            /** @description Its devices. */
+            /** @description Its devices; absent when there are more than 1,000, and where it was asked for without. */
             devices?: components["schemas"]["BoundDevice"][] | null;
             /** @description When it was made. */
             created_at: components["schemas"]["Timestamp"];
@@ -2591,6 +2661,21 @@ export interface components {
             next?: string | null;
         };
         /** @description A part of a list. */
+        Page_DeliveredMinute: {
+            /** @description The entries. */
+            items: {
+                /** @description When the minute began. */
+                at: components["schemas"]["Timestamp"];
+                /**
+                 * Format: int64
+                 * @description Signals that were accepted in it.
+                 */
+                delivered: number;
+            }[];
+            /** @description What to give as `cursor` (signals: `from`) for the next part; null at the end. */
+            next?: string | null;
+        };
+        /** @description A part of a list. */
         Page_DraftShow: {
             /** @description The entries. */
             items: {
@@ -2634,6 +2719,15 @@ export interface components {
                 used_today: components["schemas"]["HubUsed"];
                 /** @description The last trouble with it. */
                 last_error?: string | null;
+                /**
+                 * Format: int64
+                 * @description Seconds by which its clock is ahead of this machine's (negative: behind), as its registry last answered; none: it
+                 *     was not asked since the start.
+                 */
+                clock_offset_s?: number | null;
+                clock_seen_at?: components["schemas"]["Timestamp"] | null;
+                /** @description Its certificate is checked against a CA that was given with an integration, besides the authorities of the web. */
+                own_ca?: boolean;
             }[];
             /** @description What to give as `cursor` (signals: `from`) for the next part; null at the end. */
             next?: string | null;
@@ -2662,7 +2756,7 @@ export interface components {
                 state: components["schemas"]["IntegrationState"];
                 /** @description Whether future devices join by themselves. */
                 all_devices: boolean;
-                /** @description Its devices. */
+                /** @description Its devices; absent when there are more than 1,000, and where it was asked for without. */
                 devices?: components["schemas"]["BoundDevice"][] | null;
                 /** @description When it was made. */
                 created_at: components["schemas"]["Timestamp"];
@@ -2768,6 +2862,28 @@ export interface components {
                 user_agent?: string | null;
                 /** @description It is the one that asks. */
                 current: boolean;
+            }[];
+            /** @description What to give as `cursor` (signals: `from`) for the next part; null at the end. */
+            next?: string | null;
+        };
+        /** @description A part of a list. */
+        Page_SettingShow: {
+            /** @description The entries. */
+            items: {
+                /** @description Its name, as the configuration file has it; words for what is built in. */
+                name: string;
+                /** @description What is in effect; none: nothing is set. */
+                value?: string | null;
+                /** @description Who said so: `default`, the file, the variable or the flag; `built in` for what cannot be set. */
+                from: string;
+                /** @description What it would be if nobody said anything; none: nothing. */
+                default?: string | null;
+                /** @description What it is, in a line. */
+                help: string;
+                /** @description Whether it bounds something. */
+                limit: boolean;
+                /** @description The environment variable that sets it, if it can be set. */
+                variable?: string | null;
             }[];
             /** @description What to give as `cursor` (signals: `from`) for the next part; null at the end. */
             next?: string | null;
@@ -3177,6 +3293,23 @@ export interface components {
             name: string;
             /** @description What they may do. */
             role: components["schemas"]["Role"];
+        };
+        /** @description A setting or a limit of the server, as it is in effect. */
+        SettingShow: {
+            /** @description Its name, as the configuration file has it; words for what is built in. */
+            name: string;
+            /** @description What is in effect; none: nothing is set. */
+            value?: string | null;
+            /** @description Who said so: `default`, the file, the variable or the flag; `built in` for what cannot be set. */
+            from: string;
+            /** @description What it would be if nobody said anything; none: nothing. */
+            default?: string | null;
+            /** @description What it is, in a line. */
+            help: string;
+            /** @description Whether it bounds something. */
+            limit: boolean;
+            /** @description The environment variable that sets it, if it can be set. */
+            variable?: string | null;
         };
         /** @description The first user, who may do everything. */
         Setup: {
@@ -4205,6 +4338,29 @@ export interface operations {
             500: components["responses"]["500"];
         };
     };
+    get_settings: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_SettingShow"];
+                };
+            };
+            401: components["responses"]["401"];
+            403: components["responses"]["403"];
+            500: components["responses"]["500"];
+        };
+    };
     get_keys: {
         parameters: {
             query?: never;
@@ -4341,7 +4497,7 @@ export interface operations {
                 q?: string;
                 /** @description Only devices of this kind. */
                 kind?: components["schemas"]["DeviceKind"];
-                /** @description Only devices in this state: connected, idle, never_seen, refused. */
+                /** @description Only devices in this state: connected, late, idle, never_seen, refused. */
                 state?: string;
                 /** @description Only devices of this integration. */
                 integration?: string;
@@ -4511,7 +4667,13 @@ export interface operations {
     };
     post_devices_device_rotate: {
         parameters: {
-            query?: never;
+            query?: {
+                /**
+                 * @description Seconds for which the old secret counts beside the new one, so that the device can be given it in peace; 0, the
+                 *     default, ends it at once. At most 30 days.
+                 */
+                overlap?: number;
+            };
             header?: never;
             path: {
                 /** @description Name or id */
@@ -5135,7 +5297,10 @@ export interface operations {
     get_integrations_integration: {
         parameters: {
             query?: {
-                /** @description With all its devices (the default), or without: then the answer is as small for ten thousand as for one. */
+                /**
+                 * @description With its devices (the default), or without. One of more than 1,000 devices is shown without in any case, here and
+                 *     in the answers to changes: `GET …/devices` lists them by the page.
+                 */
                 devices?: boolean;
             };
             header?: never;
@@ -5301,6 +5466,34 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ProgressShow"];
+                };
+            };
+            400: components["responses"]["400"];
+            401: components["responses"]["401"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            500: components["responses"]["500"];
+        };
+    };
+    get_integrations_integration_delivered: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Name or id */
+                integration: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_DeliveredMinute"];
                 };
             };
             400: components["responses"]["400"];
@@ -6479,9 +6672,9 @@ export interface operations {
             query?: {
                 /** @description Only events of this device. */
                 device?: string;
-                /** @description Only signals, deliveries and alarms of this integration. */
+                /** @description Only signals, deliveries, alarms and changes of this integration. */
                 integration?: string;
-                /** @description Comma-separated kinds: signal, delivery, connection, alarm; none: all. */
+                /** @description Comma-separated kinds: signal, delivery, connection, alarm, change; none: all. */
                 types?: string;
                 /** @description Only signals whose topic fits this filter. */
                 topic?: string;

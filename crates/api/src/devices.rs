@@ -1,6 +1,7 @@
 //! Devices: list, add, show, rename, rotate, disconnect, remove.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
@@ -51,7 +52,7 @@ pub(crate) struct DeviceFilter {
     /// Only devices of this kind.
     #[param(value_type = Option<words::DeviceKind>)]
     kind: Option<DeviceKind>,
-    /// Only devices in this state: connected, idle, never_seen, refused.
+    /// Only devices in this state: connected, late, idle, never_seen, refused.
     state: Option<String>,
     /// Only devices of this integration.
     integration: Option<String>,
@@ -115,11 +116,11 @@ pub(crate) async fn list(
 }
 
 fn check_state(word: &str) -> Result<&'static str, ApiError> {
-    ["connected", "idle", "never_seen", "refused"].into_iter().find(|known| *known == word).ok_or_else(|| {
+    ["connected", "late", "idle", "never_seen", "refused"].into_iter().find(|known| *known == word).ok_or_else(|| {
         ApiError::bad_request(
             "bad_state",
             format!("{word:?} is no state"),
-            "use connected, idle, never_seen or refused",
+            "use connected, late, idle, never_seen or refused",
         )
         .field("state")
     })
@@ -157,12 +158,15 @@ impl Waiting {
     }
 }
 
-/// `connected`, `idle`, `never_seen` or `refused`.
-fn state_of(services: &Services, id: &DeviceId) -> &'static str {
-    if services.broker.connected(id) {
-        "connected"
-    } else if services.activity.refused(id) > 0 {
+/// `connected`, `late`, `idle`, `never_seen` or `refused`.
+pub(crate) fn state_of(services: &Services, id: &DeviceId) -> &'static str {
+    let connected = services.broker.connected(id);
+    if !connected && services.activity.refused(id) > 0 {
         "refused"
+    } else if services.activity.late(id) {
+        "late"
+    } else if connected {
+        "connected"
     } else if last_seen(services, id, None).is_some() {
         "idle"
     } else {
@@ -277,18 +281,43 @@ pub(crate) async fn edit(
     full(&services, device).await
 }
 
-/// Give a device a new secret. It stands in this answer alone; the old one ends at once.
+/// Longest that an old secret counts beside the new one: 30 days.
+const MAX_OVERLAP: u64 = 30 * 86_400;
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RotateParams {
+    /// Seconds for which the old secret counts beside the new one, so that the device can be given it in peace; 0, the
+    /// default, ends it at once. At most 30 days.
+    #[param(maximum = 2_592_000)]
+    overlap: Option<u64>,
+}
+
+/// Give a device a new secret. It stands in this answer alone; the old one ends at once, or after an overlap.
+///
+/// Without an overlap its connections are closed now, with one at its end if they were opened with the old secret.
 #[utoipa::path(post, path = "/devices/{device}/rotate", tag = "devices",
-    params(("device" = String, Path, description = "Name or id")), responses((status = 200, body = Credentials)),
+    params(("device" = String, Path, description = "Name or id"), RotateParams),
+    responses((status = 200, body = Credentials)),
     security(("token" = ["operate"]), ("session" = ["operator"])))]
 pub(crate) async fn rotate(
     State(services): State<Services>,
     Operate(caller): Operate,
     Path(device): Path<String>,
+    Params(params): Params<RotateParams>,
 ) -> Result<Json<Credentials>, ApiError> {
     let device = services.registry.find_device(&device).await?;
-    let made = services.registry.rotate_device(&device.id, NewCredential::Random).await?;
-    services.broker.disconnect_owner(&Owner::Device(device.id.clone()));
+    let overlap = params.overlap.unwrap_or(0);
+    if overlap > MAX_OVERLAP {
+        let message = format!("an overlap of {overlap} s is longer than 30 days");
+        return Err(ApiError::bad_request("bad_overlap", message, "give 2592000 s at most").field("overlap"));
+    }
+    let overlap = Duration::from_secs(overlap);
+    let made = services.registry.rotate_device(&device.id, NewCredential::Random, overlap).await?;
+    if overlap.is_zero() {
+        services.broker.disconnect_owner(&Owner::Device(device.id.clone()));
+    }
     services.audit(&caller, "device.rotate", device.id.as_str()).await;
     Ok(Json(credentials(&made)))
 }
@@ -531,6 +560,8 @@ async fn full(services: &Services, device: Device) -> Result<Tagged<DeviceShow>,
         created_at: device.created_at,
         integrations: integrations.collect(),
         told,
+        old_until: device.old_until,
+        still_on_old: services.registry.still_on_old(&device.id),
     };
     Ok(Tagged(etag(&device), show))
 }
@@ -562,5 +593,6 @@ pub(crate) fn credentials(made: &WithSecret<Device>) -> Credentials {
         username: device.login_name().map(str::to_owned),
         password,
         token,
+        old_until: device.old_until,
     }
 }

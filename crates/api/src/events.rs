@@ -1,5 +1,5 @@
 //! Server-sent events: signals as they become durable, deliveries as hubs answer, connections as they come and go,
-//! alarms as they are raised and cleared.
+//! alarms as they come and are cleared, and what changed.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -28,9 +28,9 @@ use crate::extract::Params;
 use crate::filters::Matcher;
 use crate::openapi::words;
 use crate::shapes::alarms::AlarmChanged;
-use crate::shapes::events::{ConnectionEvent, DeliveryEvent as DeliveryShown, Lagged};
+use crate::shapes::events::{ChangeEvent, ConnectionEvent, DeliveryEvent as DeliveryShown, Lagged};
 use crate::shapes::signals::SignalLine;
-use crate::{ApiError, Services, connections, signals};
+use crate::{ApiError, Services, changes, connections, signals};
 
 /// A line that says nothing, so that both ends notice a dead connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -50,9 +50,9 @@ pub(crate) fn routes() -> OpenApiRouter<Services> {
 pub(crate) struct StreamParams {
     /// Only events of this device.
     device: Option<String>,
-    /// Only signals, deliveries and alarms of this integration.
+    /// Only signals, deliveries, alarms and changes of this integration.
     integration: Option<String>,
-    /// Comma-separated kinds: signal, delivery, connection, alarm; none: all.
+    /// Comma-separated kinds: signal, delivery, connection, alarm, change; none: all.
     types: Option<String>,
     /// Only signals whose topic fits this filter.
     topic: Option<String>,
@@ -66,7 +66,11 @@ pub(crate) struct StreamParams {
     last: Option<usize>,
 }
 
-/// Listen to what happens: server-sent events `signal`, `delivery`, `connection`, `alarm`; `gap` and `lagged` say what is missing.
+/// Listen to what happens: server-sent events `signal`, `delivery`, `connection`, `alarm`, `change`; `gap` and `lagged`
+/// say what is missing.
+///
+/// A `change` says which integration, hub or device is different from before, at most twice a second for each; whoever
+/// shows it asks for it again.
 ///
 /// The id of a `signal` is its offset: with `Last-Event-ID` the stream goes on after it.
 #[utoipa::path(get, path = "/events", tag = "signals",
@@ -97,7 +101,7 @@ pub(crate) async fn stream(
         from = oldest_of(&services, device.clone(), matcher.clone(), last).await?;
     }
     let from = from.unwrap_or_else(|| services.journal.durable());
-    let feed = Feed {
+    let mut feed = Feed {
         integration: integration.as_ref().map(|integration| integration.id.clone()),
         integration_name: integration.map(|integration| integration.name.to_string()),
         matcher,
@@ -105,11 +109,15 @@ pub(crate) async fn stream(
         deliveries: kinds.delivery.then(|| services.relay.events()),
         connections: kinds.connection.then(|| services.broker.subscribe_events()),
         alarms: kinds.alarm.then(|| services.registry.alarm_changes()),
+        changes: kinds.change.then(|| services.changes.subscribe()),
         queue: VecDeque::new(),
         names: Names::default(),
         device,
         services,
     };
+    if kinds.change {
+        feed.push("change", None, &changes::everything());
+    }
     let events = futures_util::stream::unfold(feed, |mut feed| async move {
         let event = feed.next().await?;
         Some((Ok(event), feed))
@@ -140,25 +148,27 @@ struct Kinds {
     delivery: bool,
     connection: bool,
     alarm: bool,
+    change: bool,
 }
 
 impl Kinds {
     fn parse(words: Option<&str>) -> Result<Self, ApiError> {
         let Some(words) = words else {
-            return Ok(Self { signal: true, delivery: true, connection: true, alarm: true });
+            return Ok(Self { signal: true, delivery: true, connection: true, alarm: true, change: true });
         };
-        let mut kinds = Self { signal: false, delivery: false, connection: false, alarm: false };
+        let mut kinds = Self { signal: false, delivery: false, connection: false, alarm: false, change: false };
         for word in words.split(',') {
             match word.trim() {
                 "signal" => kinds.signal = true,
                 "delivery" => kinds.delivery = true,
                 "connection" => kinds.connection = true,
                 "alarm" => kinds.alarm = true,
+                "change" => kinds.change = true,
                 other => {
                     return Err(ApiError::bad_request(
                         "bad_type",
                         format!("{other:?} is no kind of event"),
-                        "use signal, delivery, connection or alarm",
+                        "use signal, delivery, connection, alarm or change",
                     )
                     .field("types"));
                 }
@@ -179,6 +189,7 @@ struct Feed {
     deliveries: Option<Receiver<DeliveryEvent>>,
     connections: Option<Receiver<BrokerEvent>>,
     alarms: Option<Receiver<AlarmChange>>,
+    changes: Option<Receiver<ChangeEvent>>,
     queue: VecDeque<Event>,
     names: Names,
 }
@@ -189,6 +200,7 @@ enum Next {
     Delivery(DeliveryEvent),
     Connection(BrokerEvent),
     Alarm(Box<AlarmChange>),
+    Change(ChangeEvent),
     Missed(&'static str, u64),
     End,
 }
@@ -206,12 +218,14 @@ impl Feed {
                 event = receive(&mut self.deliveries) => or_missed("delivery", event, Next::Delivery),
                 event = receive(&mut self.connections) => or_missed("connection", event, Next::Connection),
                 event = receive(&mut self.alarms) => or_missed("alarm", event, |change| Next::Alarm(Box::new(change))),
+                event = receive(&mut self.changes) => or_missed("change", event, Next::Change),
             };
             match next {
                 Next::Signals(chunk) => self.queue_signals(chunk).await,
                 Next::Delivery(event) => self.queue_delivery(event).await,
                 Next::Connection(event) => self.queue_connection(&event),
                 Next::Alarm(change) => self.queue_alarm(*change),
+                Next::Change(change) => self.queue_change(&change),
                 Next::Missed(kind, missed) => self.push("lagged", None, &Lagged { kind: kind.to_owned(), missed }),
                 Next::End => return None,
             }
@@ -302,6 +316,18 @@ impl Feed {
         }
         let event = change.event.as_str().to_owned();
         self.push("alarm", None, &AlarmChanged { event, alarm: change.alarm.into() });
+    }
+
+    fn queue_change(&mut self, change: &ChangeEvent) {
+        let id = change.id.as_deref();
+        let wanted = match change.what.as_str() {
+            "integration" => self.integration.as_ref().is_none_or(|wanted| Some(wanted.as_str()) == id),
+            "device" => self.device.as_ref().is_none_or(|wanted| Some(wanted.as_str()) == id),
+            _ => true,
+        };
+        if wanted {
+            self.push("change", None, change);
+        }
     }
 
     fn push<T: Serialize>(&mut self, kind: &str, id: Option<Offset>, value: &T) {

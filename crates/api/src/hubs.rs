@@ -76,10 +76,17 @@ async fn find(services: &Services, host: &str) -> Result<HubShown, ApiError> {
 
 async fn shown(services: &Services, hub: HubShown) -> HubShow {
     let mut integrations = Vec::with_capacity(hub.integrations.len());
+    let mut own_ca = false;
     for id in &hub.integrations {
-        let found = services.registry.integration(id).await;
-        integrations.push(found.map_or_else(|_| id.to_string(), |found| found.name.to_string()));
+        match services.registry.integration(id).await {
+            Ok(found) => {
+                own_ca |= found.settings.hub_ca.is_some();
+                integrations.push(found.name.to_string());
+            }
+            Err(_) => integrations.push(id.to_string()),
+        }
     }
+    let clock = services.relay.provisioner().clock_of(&hub.host_name);
     let now = Timestamp::now().as_millis();
     let since = now.div_euclid(DAY) * DAY;
     // A tenth of an hour at least: the first minutes of a day say nothing about the rest of it.
@@ -102,5 +109,8 @@ async fn shown(services: &Services, hub: HubShown) -> HubShow {
             since: Timestamp::from_millis(since),
         },
         last_error: hub.last_error,
+        clock_offset_s: clock.map(|clock| clock.ahead),
+        clock_seen_at: clock.map(|clock| clock.at),
+        own_ca,
     }
 }

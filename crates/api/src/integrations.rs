@@ -20,13 +20,15 @@ use crate::openapi::words;
 use crate::paging::{Direction, List, Paging};
 use crate::shapes::Page;
 use crate::shapes::integrations::{
-    Bind, BoundDevice, Cause, Delay, FailedDeletion, IntegrationEdit, IntegrationShow, Login, LoginFound,
-    NewIntegration, ProgressDevice, ProgressShow, Removal, RemovalPreview, TestOutcome,
+    Bind, BoundDevice, Cause, Delay, DeliveredMinute, FailedDeletion, IntegrationEdit, IntegrationShow, Login,
+    LoginFound, NewIntegration, ProgressDevice, ProgressShow, Removal, RemovalPreview, TestOutcome,
 };
 use crate::{ApiError, Services};
 
 /// How many devices that failed are named.
 const NAMED: u32 = 100;
+/// Devices that an integration is shown with; one that has more is shown without, and they are listed apart.
+const LISTED: u32 = 1_000;
 /// How many identities a preview of a removal names.
 const FIRST: u32 = 20;
 /// Devices that are looked through at a time for those that were searched for, and how often in one answer.
@@ -41,6 +43,7 @@ pub(crate) fn routes() -> OpenApiRouter<Services> {
         .routes(routes!(show, edit, remove))
         .routes(routes!(devices))
         .routes(routes!(progress))
+        .routes(routes!(delivered))
         .routes(routes!(removal))
         .routes(routes!(pause))
         .routes(routes!(resume))
@@ -117,7 +120,8 @@ pub(crate) async fn list(
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ShowParams {
-    /// With all its devices (the default), or without: then the answer is as small for ten thousand as for one.
+    /// With its devices (the default), or without. One of more than 1,000 devices is shown without in any case, here and
+    /// in the answers to changes: `GET …/devices` lists them by the page.
     devices: Option<bool>,
 }
 
@@ -322,6 +326,22 @@ pub(crate) async fn devices(
         last = chunk.last().map(|(name, _)| name.clone());
     }
     Ok(Json(Page { items, next: last.filter(|_| more).map(|last| sort.cursor(&last)) }))
+}
+
+/// Count what the hub accepted in each of the last 60 minutes and the present one, oldest first.
+///
+/// It is counted in memory: minutes before the server, or the integration, was started are left out.
+#[utoipa::path(get, path = "/integrations/{integration}/delivered", tag = "integrations",
+    params(("integration" = String, Path, description = "Name or id")),
+    responses((status = 200, body = Page<DeliveredMinute>)), security(("token" = ["read"]), ("session" = ["viewer"])))]
+pub(crate) async fn delivered(
+    State(services): State<Services>,
+    _: Read,
+    Path(integration): Path<String>,
+) -> Result<Json<Page<DeliveredMinute>>, ApiError> {
+    let id = services.registry.find_integration(&integration).await?.id;
+    let minutes = services.relay.delivered_by_minute(&id).into_iter();
+    Ok(Json(Page::all(minutes.map(|(at, delivered)| DeliveredMinute { at, delivered }).collect())))
 }
 
 /// Say how far the making or removal of an integration is. Not found: its removal is done.
@@ -580,12 +600,16 @@ fn failed(error: RelayError) -> ApiError {
     ApiError::from_problem(error.problem())
 }
 
-/// An integration with all its devices.
+/// An integration with its devices, unless there are more than [`LISTED`].
 async fn shown(services: &Services, id: &IntegrationId) -> Result<IntegrationShow, ApiError> {
-    let status = services.relay.status(id).await.map_err(failed)?;
+    let page = BindingsPage { integration: id, made_by_us: None, state: None, after: None, limit: LISTED + 1 };
     let mut shown = summary(services, id).await?;
-    let mut devices: Vec<BoundDevice> =
-        status.devices.into_iter().map(|status| bound_device(services, status)).collect();
+    if shown.device_count > LISTED as usize {
+        return Ok(shown);
+    }
+    let bindings = services.registry.bindings_page(&page).await?;
+    let statuses = services.relay.device_statuses(id, bindings).into_iter();
+    let mut devices: Vec<BoundDevice> = statuses.map(|status| bound_device(services, status)).collect();
     devices.sort_by(|a, b| a.device.cmp(&b.device));
     shown.device_count = devices.len();
     shown.devices = Some(devices);

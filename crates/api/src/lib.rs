@@ -22,6 +22,7 @@
 pub mod access;
 pub mod alarms;
 mod audit;
+pub mod changes;
 pub mod charts;
 pub mod connections;
 pub mod console;
@@ -58,5 +59,5 @@ pub mod webhook;
 
 pub use access::{Access, Peer, Scope};
 pub use error::ApiError;
-pub use services::{Activity, OwnHub, Services, router};
+pub use services::{Activity, BODY_BYTES, OwnHub, Services, router};
 pub use webhook::Notifier;

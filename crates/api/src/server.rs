@@ -6,12 +6,16 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::access::{Admin, Operate, Read};
-use crate::shapes::misc::{About, JournalInfo, JournalVerified, KeysRotated, KeysShow, Missing, SegmentVerified};
+use crate::shapes::Page;
+use crate::shapes::misc::{
+    About, JournalInfo, JournalVerified, KeysRotated, KeysShow, Missing, SegmentVerified, SettingShow,
+};
 use crate::{ApiError, Services, openapi};
 
 pub(crate) fn routes() -> OpenApiRouter<Services> {
     OpenApiRouter::new()
         .routes(routes!(about))
+        .routes(routes!(settings))
         .routes(routes!(keys))
         .routes(routes!(rotate_keys))
         .routes(routes!(journal_info))
@@ -29,6 +33,13 @@ pub(crate) async fn about(State(services): State<Services>, _: Read) -> Json<Abo
         local_hub: services.own_hub.as_ref().map(|hub| hub.host_name.clone()),
         ..about
     })
+}
+
+/// Every setting and limit in effect, each with who said so. They are read at the start and change with a restart.
+#[utoipa::path(get, path = "/settings", tag = "server", responses((status = 200, body = Page<SettingShow>)),
+    security(("token" = ["read"]), ("session" = ["viewer"])))]
+pub(crate) async fn settings(State(services): State<Services>, _: Read) -> Json<Page<SettingShow>> {
+    Json(Page::all(services.settings.to_vec()))
 }
 
 /// Which keys seal the secrets.

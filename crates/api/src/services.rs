@@ -12,12 +12,14 @@ use hubward_registry::Registry;
 use hubward_relay::RelayHandle;
 use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::SecretString;
+use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::idempotency::{self, Running};
-use crate::shapes::misc::About;
+use crate::shapes::events::ChangeEvent;
+use crate::shapes::misc::{About, SettingShow};
 use crate::webhook::Notifier;
 use crate::{Access, ApiError, access, headers};
 use crate::{
@@ -25,8 +27,8 @@ use crate::{
     integrations, openapi, overview, previews, server, session, signals, silence, tokens, users, webhook,
 };
 
-/// Largest request body; the largest that is wanted is an integration with ten thousand devices.
-pub(crate) const BODY_BYTES: usize = 2 * 1024 * 1024;
+/// Bytes of the largest request body; the largest that is wanted is an integration with ten thousand devices.
+pub const BODY_BYTES: usize = 2 * 1024 * 1024;
 
 /// What the server knows of a device's signals right now.
 pub trait Activity: Send + Sync + 'static {
@@ -38,6 +40,8 @@ pub trait Activity: Send + Sync + 'static {
     fn last_hour_of_all(&self) -> u64;
     /// How often its login was refused in the last hour, if no login succeeded since.
     fn refused(&self, device: &DeviceId) -> u64;
+    /// Whether it is silent for much longer than is usual for it; one whose habits are not known is not.
+    fn late(&self, device: &DeviceId) -> bool;
     /// When the server started.
     fn started_at(&self) -> Timestamp;
 }
@@ -78,6 +82,10 @@ pub struct Services {
     pub own_hub: Option<OwnHub>,
     /// The server's addresses.
     pub about: Arc<About>,
+    /// The settings it was started with, and limits that are built in.
+    pub settings: Arc<[SettingShow]>,
+    /// What changed, for those who listen; see [`changes`](crate::changes).
+    pub changes: broadcast::Sender<ChangeEvent>,
     /// Creates that are being worked on under a name.
     pub running: Running,
     /// Fires when the server stops: long answers end.

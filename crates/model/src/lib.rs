@@ -26,5 +26,7 @@ pub use names::{DeviceName, IntegrationName, MessageTopic, NameError};
 pub use position::{Epoch, JournalId, MessageId, Offset};
 pub use problem::Problem;
 pub use record::{Draft, Kind, Message, Qos, Record};
-pub use settings::{BindingState, BodyFormat, DeviceKind, IntegrationState, OnExisting, OnFull, OnMissing, OnMissingKeys, Transport};
+pub use settings::{
+    BindingState, BodyFormat, DeviceKind, IntegrationState, OnExisting, OnFull, OnMissing, OnMissingKeys, Transport,
+};
 pub use time::Timestamp;

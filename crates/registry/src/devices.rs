@@ -1,12 +1,14 @@
 //! Devices and their credentials.
 
+use std::time::Duration;
+
 use hubward_model::{DeviceId, DeviceKind, DeviceName, Timestamp};
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
 use sqlx::Connection as _;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
-use crate::logins::{Credential, Entry};
+use crate::logins::{Credential, Entry, Old};
 use crate::milestones::{self, Milestone};
 use crate::row::{Row, stored};
 use crate::{Error, Registry, random};
@@ -32,6 +34,8 @@ pub struct Device {
     pub signals: u64,
     /// Being removed: it may not connect, and comes back to nothing.
     pub removing: bool,
+    /// Until when the credential before the present one counts too; none: it does not.
+    pub old_until: Option<Timestamp>,
 }
 
 impl Device {
@@ -102,8 +106,8 @@ pub struct Activity {
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT d.id, d.name, d.kind, d.username, d.topics, d.digest, d.phc, d.removing, d.created_at, a.last_seen, \
-             a.signals FROM devices d LEFT JOIN device_activity a ON a.device = d.id ",
+            "SELECT d.id, d.name, d.kind, d.username, d.topics, d.digest, d.phc, d.old_digest, d.old_phc, d.old_until, \
+             d.removing, d.created_at, a.last_seen, a.signals FROM devices d LEFT JOIN device_activity a ON a.device = d.id ",
             $rest
         )
     };
@@ -141,6 +145,7 @@ impl Registry {
                 last_seen: None,
                 signals: 0,
                 removing: false,
+                old_until: None,
             };
             prepared.push((WithSecret { value, secret }, stored));
         }
@@ -158,7 +163,7 @@ impl Registry {
         let mut added = Vec::with_capacity(prepared.len());
         let mut entries = Vec::with_capacity(prepared.len());
         for (one, stored) in prepared {
-            entries.push(Entry::new(&one.value, stored.credential()));
+            entries.push(Entry::new(&one.value, stored.credential(), None));
             added.push(one);
         }
         change.put(entries);
@@ -234,25 +239,61 @@ impl Registry {
         self.finish(tx, id).await
     }
 
-    /// Gives a device another credential; the old one ends at once for new connections. Who has one open is told apart,
-    /// by the broker.
+    /// Gives a device another credential. The one before counts for `overlap` more (zero: it ends at once for new
+    /// connections); one that still counted from an earlier rotation ends in any case. Who has a connection open is told
+    /// apart, by the broker.
     ///
     /// # Errors
     /// When there is no such device, or the credential is taken or cannot be one.
-    pub async fn rotate_device(&self, id: &DeviceId, credential: NewCredential) -> Result<WithSecret<Device>, Error> {
+    pub async fn rotate_device(
+        &self,
+        id: &DeviceId,
+        credential: NewCredential,
+        overlap: Duration,
+    ) -> Result<WithSecret<Device>, Error> {
         let kind = self.device(id).await?.kind;
         let (secret, stored) = self.prepare(kind, &credential).await?;
         let mut writer = self.writer().await;
         let mut tx = writer.connection.begin_with("BEGIN IMMEDIATE").await?;
         check_credential_free(&mut tx, id, &stored).await?;
-        sqlx::query("UPDATE devices SET digest = $1, phc = $2 WHERE id = $3")
-            .bind(stored.digest())
-            .bind(stored.phc())
-            .bind(id.as_str())
-            .execute(&mut *tx)
-            .await?;
+        let until = (!overlap.is_zero()).then(|| later(Timestamp::now(), overlap).as_millis());
+        // The right sides are the values before this statement.
+        sqlx::query(
+            "UPDATE devices SET old_digest = CASE WHEN $1 IS NULL THEN NULL ELSE digest END, \
+             old_phc = CASE WHEN $1 IS NULL THEN NULL ELSE phc END, old_until = $1, digest = $2, phc = $3 WHERE id = $4",
+        )
+        .bind(until)
+        .bind(stored.digest())
+        .bind(stored.phc())
+        .bind(id.as_str())
+        .execute(&mut *tx)
+        .await?;
         let value = self.finish(tx, id).await?;
         Ok(WithSecret { value, secret })
+    }
+
+    /// Forgets old credentials whose time is over. Answers the devices that were not seen with their new one: what they
+    /// have open was opened with what does not count any more.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn end_overlaps(&self) -> Result<Vec<DeviceId>, Error> {
+        let now = Timestamp::now();
+        let ended = self.inner.logins.ended_overlaps(now);
+        let mut by_old = Vec::new();
+        for (id, on_old) in ended {
+            let mut writer = self.writer().await;
+            let mut tx = writer.connection.begin_with("BEGIN IMMEDIATE").await?;
+            // It may have been rotated again, or removed, meanwhile.
+            let sql = "UPDATE devices SET old_digest = NULL, old_phc = NULL, old_until = NULL \
+                       WHERE id = $1 AND old_until <= $2";
+            let done = sqlx::query(sql).bind(id.as_str()).bind(now.as_millis()).execute(&mut *tx).await?;
+            if done.rows_affected() > 0 {
+                self.finish(tx, &id).await?;
+                by_old.extend(on_old.then_some(id));
+            }
+        }
+        Ok(by_old)
     }
 
     /// Refuses the device's logins from here on, so that nothing new comes while what is left of it is cleared away.
@@ -304,15 +345,15 @@ impl Registry {
     /// All devices with their credentials, for the logins in memory.
     pub(crate) async fn login_entries(connection: &mut SqliteConnection) -> Result<Vec<Entry>, Error> {
         let rows = sqlx::query(select!("ORDER BY d.id")).fetch_all(connection).await?;
-        rows.iter().map(|row| Ok(Entry::new(&read(row)?, read_credential(row)?))).collect()
+        rows.iter().map(|row| Ok(Entry::new(&read(row)?, read_credential(row)?, read_old(row)?))).collect()
     }
 
     /// Commits a change of one device and tells the logins.
     async fn finish(&self, mut tx: Transaction<'_>, id: &DeviceId) -> Result<Device, Error> {
-        let (device, credential) = read_one(&mut tx, id).await?;
+        let (device, credential, old) = read_one(&mut tx, id).await?;
         let change = self.inner.logins.change();
         tx.commit().await?;
-        change.put([Entry::new(&device, credential)]);
+        change.put([Entry::new(&device, credential, old)]);
         Ok(device)
     }
 
@@ -469,17 +510,17 @@ async fn check_username_free(tx: &mut Transaction<'_>, device: &Device) -> Resul
 }
 
 async fn check_credential_free(tx: &mut Transaction<'_>, id: &DeviceId, stored: &Stored) -> Result<(), Error> {
-    let taken = sqlx::query("SELECT 1 FROM devices WHERE digest = $1 AND id <> $2");
+    let taken = sqlx::query("SELECT 1 FROM devices WHERE (digest = $1 OR old_digest = $1) AND id <> $2");
     match taken.bind(stored.digest()).bind(id.as_str()).fetch_optional(&mut **tx).await? {
         Some(_) => Err(Error::CredentialTaken { what: "device token" }),
         None => Ok(()),
     }
 }
 
-async fn read_one(tx: &mut Transaction<'_>, id: &DeviceId) -> Result<(Device, Credential), Error> {
+async fn read_one(tx: &mut Transaction<'_>, id: &DeviceId) -> Result<(Device, Credential, Option<Old>), Error> {
     let row = sqlx::query(select!("WHERE d.id = $1")).bind(id.as_str()).fetch_optional(&mut **tx).await?;
     let row = row.ok_or_else(|| not_found(id.as_str()))?;
-    Ok((read(&row)?, read_credential(&row)?))
+    Ok((read(&row)?, read_credential(&row)?, read_old(&row)?))
 }
 
 pub(crate) fn read(row: &SqliteRow) -> Result<Device, Error> {
@@ -494,19 +535,37 @@ pub(crate) fn read(row: &SqliteRow) -> Result<Device, Error> {
         last_seen: row.optional_time("last_seen")?,
         signals: row.get::<Option<i64>>("signals")?.map_or(0, i64::unsigned_abs),
         removing: row.get("removing")?,
+        old_until: row.optional_time("old_until")?,
     })
 }
 
 fn read_credential(row: &SqliteRow) -> Result<Credential, Error> {
     let row = Row { table: "devices", row };
-    match (row.get::<Option<&[u8]>>("digest")?, row.get::<Option<String>>("phc")?) {
+    credential(&row, "digest", "phc")?.ok_or_else(|| row.corrupt("it needs either digest or phc".to_owned()))
+}
+
+fn read_old(row: &SqliteRow) -> Result<Option<Old>, Error> {
+    let row = Row { table: "devices", row };
+    let Some(until) = row.optional_time("old_until")? else { return Ok(None) };
+    Ok(credential(&row, "old_digest", "old_phc")?.map(|credential| Old::new(credential, until)))
+}
+
+fn credential(row: &Row<'_>, digest: &'static str, phc: &'static str) -> Result<Option<Credential>, Error> {
+    match (row.get::<Option<&[u8]>>(digest)?, row.get::<Option<String>>(phc)?) {
         (Some(digest), None) => match digest.try_into() {
-            Ok(digest) => Ok(Credential::Digest(digest)),
+            Ok(digest) => Ok(Some(Credential::Digest(digest))),
             Err(_) => Err(row.corrupt("digest: not 32 bytes".to_owned())),
         },
-        (None, Some(phc)) => Ok(Credential::phc(phc)),
-        _ => Err(row.corrupt("it needs either digest or phc".to_owned())),
+        (None, Some(phc)) => Ok(Some(Credential::phc(phc))),
+        (None, None) => Ok(None),
+        (Some(_), Some(_)) => Err(row.corrupt(format!("both {digest} and {phc}"))),
     }
+}
+
+/// The time `ahead` of `now`.
+fn later(now: Timestamp, ahead: Duration) -> Timestamp {
+    let millis = i64::try_from(ahead.as_millis()).unwrap_or(i64::MAX);
+    Timestamp::from_millis(now.as_millis().saturating_add(millis))
 }
 
 fn not_found(name: &str) -> Error {

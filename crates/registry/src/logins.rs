@@ -78,23 +78,22 @@ impl Registry {
         // Pycom's firmware: the token is looked up by its hash, the user name is checked if one is set.
         let (by_name, app) = {
             let index = self.inner.logins.read();
-            if let Some(entry) = index.by_token.get(&digest).and_then(|id| index.devices.get(id)) {
+            if let Some((entry, which)) = index.of_token(&digest) {
                 let same = bool::from(attempt.client_id.as_bytes().ct_eq(password.expose_secret().as_bytes()));
                 let owner = entry.username.as_deref().is_none_or(|owner| attempt.username == Some(owner));
                 let verified = same && owner && !entry.removing;
-                return if verified { Ok(entry.verified()) } else { Err(LoginRefused::BadCredentials) };
+                return if verified { Ok(entry.verified(which)) } else { Err(LoginRefused::BadCredentials) };
             }
             (attempt.username.and_then(|name| index.by_name(name)).cloned(), index.app(&digest))
         };
         if let Some(entry) = by_name.filter(|entry| !entry.removing) {
-            let right = match &entry.credential {
-                Credential::Digest(stored) => stored.ct_eq(&digest).into(),
-                Credential::Password { phc, seen } => {
-                    self.inner.logins.verify_password(password, phc, seen, &entry.id).await
-                }
-            };
-            if right {
-                return Ok(entry.verified());
+            if self.inner.logins.proves(&entry.credential, password, &digest, &entry.id).await {
+                return Ok(entry.verified(Which::New));
+            }
+            if let Some(old) = entry.old.as_ref().filter(|old| old.counts())
+                && self.inner.logins.proves(&old.credential, password, &digest, &entry.id).await
+            {
+                return Ok(entry.verified(Which::Old));
             }
         }
         app.map(Verified::App).ok_or(LoginRefused::BadCredentials)
@@ -104,7 +103,14 @@ impl Registry {
     #[must_use]
     pub fn device_of_token(&self, token: &str) -> Option<DeviceId> {
         let digest: [u8; 32] = Sha256::digest(token.as_bytes()).into();
-        self.inner.logins.read().by_token.get(&digest).cloned()
+        self.inner.logins.read().of_token(&digest).map(|(entry, _)| entry.id.clone())
+    }
+
+    /// Whether the device may still use the credential before its present one, and was not seen with the present one
+    /// since the rotation (or the start).
+    #[must_use]
+    pub fn still_on_old(&self, id: &DeviceId) -> bool {
+        self.inner.logins.read().devices.get(id).is_some_and(|entry| entry.still_on_old())
     }
 
     /// The name of a device, from memory.
@@ -182,6 +188,21 @@ impl Logins {
     pub(crate) fn change(&self) -> Change<'_> {
         let missed_one = self.stale.swap(true, Ordering::SeqCst);
         Change { logins: self, missed_one }
+    }
+
+    /// Whether the password, or its digest, is what the device proves itself with.
+    async fn proves(&self, credential: &Credential, password: &SecretString, digest: &[u8; 32], id: &DeviceId) -> bool {
+        match credential {
+            Credential::Digest(stored) => stored.ct_eq(digest).into(),
+            Credential::Password { phc, seen } => self.verify_password(password, phc, seen, id).await,
+        }
+    }
+
+    /// Devices whose old credential counts no more, each with whether it was not seen with the new one.
+    pub(crate) fn ended_overlaps(&self, now: Timestamp) -> Vec<(DeviceId, bool)> {
+        let index = self.read();
+        let ended = index.overlaps.iter().filter(|(_, until)| **until <= now);
+        ended.map(|(id, _)| (id.clone(), index.devices.get(id).is_some_and(|entry| entry.still_on_old()))).collect()
     }
 
     /// argon2id once for each password, then its keyed hash: devices reconnect with the same one.
@@ -282,8 +303,10 @@ struct Index {
     devices: HashMap<DeviceId, Arc<Entry>>,
     /// User names of devices of kind mqtt that have their own.
     by_username: HashMap<String, DeviceId>,
-    /// SHA-256 of tokens of devices of kind pycom.
+    /// SHA-256 of tokens of devices of kind pycom, the old one of an overlap too.
     by_token: HashMap<[u8; 32], DeviceId>,
+    /// Until when old credentials count.
+    overlaps: HashMap<DeviceId, Timestamp>,
     apps: HashMap<[u8; 32], ApiToken>,
 }
 
@@ -299,6 +322,12 @@ impl Index {
             }
             _ => {}
         }
+        if let Some(old) = &entry.old {
+            if let (DeviceKind::Pycom, Credential::Digest(digest)) = (entry.kind, &old.credential) {
+                self.by_token.insert(*digest, entry.id.clone());
+            }
+            self.overlaps.insert(entry.id.clone(), old.until);
+        }
         self.devices.insert(entry.id.clone(), Arc::new(entry));
     }
 
@@ -307,6 +336,10 @@ impl Index {
         if let Credential::Digest(digest) = &entry.credential {
             self.by_token.remove(digest);
         }
+        if let Some(Old { credential: Credential::Digest(digest), .. }) = &entry.old {
+            self.by_token.remove(digest);
+        }
+        self.overlaps.remove(id);
         if let (DeviceKind::Mqtt, Some(username)) = (entry.kind, &entry.username) {
             self.by_username.remove(username);
         }
@@ -319,6 +352,15 @@ impl Index {
             None => username.parse().ok()?,
         };
         self.devices.get(&id).filter(|entry| entry.kind == DeviceKind::Mqtt)
+    }
+
+    /// The Pycom device of the token with this digest, and whether it is its present or its old one.
+    fn of_token(&self, digest: &[u8; 32]) -> Option<(&Arc<Entry>, Which)> {
+        let entry = self.by_token.get(digest).and_then(|id| self.devices.get(id))?;
+        match &entry.credential {
+            Credential::Digest(present) if bool::from(present.ct_eq(digest)) => Some((entry, Which::New)),
+            _ => entry.old.as_ref().is_some_and(Old::counts).then_some((entry, Which::Old)),
+        }
     }
 
     fn app(&self, digest: &[u8; 32]) -> Option<ApiToken> {
@@ -335,12 +377,40 @@ pub(crate) struct Entry {
     username: Option<String>,
     topics: Arc<[String]>,
     credential: Credential,
+    /// What it had before, while that counts too.
+    old: Option<Old>,
     removing: bool,
     created_at: Timestamp,
 }
 
+/// Which credential a login proved itself with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Which {
+    New,
+    Old,
+}
+
+/// The credential before the present one.
+pub(crate) struct Old {
+    credential: Credential,
+    until: Timestamp,
+    /// The last login was with the present one. Forgotten when anything of the device changes: the cost is one
+    /// connection more that is closed at the end.
+    moved: AtomicBool,
+}
+
+impl Old {
+    pub(crate) fn new(credential: Credential, until: Timestamp) -> Self {
+        Self { credential, until, moved: AtomicBool::new(false) }
+    }
+
+    fn counts(&self) -> bool {
+        Timestamp::now() < self.until
+    }
+}
+
 impl Entry {
-    pub(crate) fn new(device: &Device, credential: Credential) -> Self {
+    pub(crate) fn new(device: &Device, credential: Credential, old: Option<Old>) -> Self {
         Self {
             id: device.id.clone(),
             name: device.name.clone(),
@@ -348,12 +418,20 @@ impl Entry {
             username: device.username.clone(),
             topics: device.topics.clone().into(),
             credential,
+            old,
             removing: device.removing,
             created_at: device.created_at,
         }
     }
 
-    fn verified(&self) -> Verified {
+    fn still_on_old(&self) -> bool {
+        self.old.as_ref().is_some_and(|old| !old.moved.load(Ordering::Relaxed))
+    }
+
+    fn verified(&self, which: Which) -> Verified {
+        if let Some(old) = &self.old {
+            old.moved.store(which == Which::New, Ordering::Relaxed);
+        }
         Verified::Device(LoginDevice {
             id: self.id.clone(),
             name: self.name.clone(),

@@ -8,6 +8,8 @@ use hubward_model::{Offset, Timestamp};
 
 /// Seconds of the rate.
 const WINDOW: usize = 60;
+/// Minutes of the chart, the one that is not over included.
+const MINUTES: usize = 61;
 /// How many of the latest delays are judged.
 const DELAYS: usize = 1000;
 /// How many of the latest accepted signals are remembered.
@@ -23,6 +25,10 @@ pub(crate) struct Pulse {
 struct State {
     /// Accepted in each of the last seconds; the second itself tells which it is.
     seconds: [(i64, u64); WINDOW],
+    /// The same in minutes.
+    minutes: [(i64, u64); MINUTES],
+    /// The minute of the start: what was before is not known.
+    begun: i64,
     /// Milliseconds from receipt to the hub's word.
     delays: VecDeque<u64>,
     accepted: VecDeque<(Offset, Timestamp)>,
@@ -30,7 +36,13 @@ struct State {
 
 impl Default for State {
     fn default() -> Self {
-        Self { seconds: [(i64::MIN, 0); WINDOW], delays: VecDeque::new(), accepted: VecDeque::new() }
+        Self {
+            seconds: [(i64::MIN, 0); WINDOW],
+            minutes: [(i64::MIN, 0); MINUTES],
+            begun: Timestamp::now().as_millis().div_euclid(60_000),
+            delays: VecDeque::new(),
+            accepted: VecDeque::new(),
+        }
     }
 }
 
@@ -39,9 +51,15 @@ impl Pulse {
     pub(crate) fn accepted(&self, signals: &[(Offset, Timestamp)], now: Timestamp) {
         let mut state = self.lock();
         let second = now.as_millis().div_euclid(1000);
-        let slot = &mut state.seconds[index(second)];
+        let slot = &mut state.seconds[index(second, WINDOW)];
         if slot.0 != second {
             *slot = (second, 0);
+        }
+        slot.1 += signals.len() as u64;
+        let minute = now.as_millis().div_euclid(60_000);
+        let slot = &mut state.minutes[index(minute, MINUTES)];
+        if slot.0 != minute {
+            *slot = (minute, 0);
         }
         slot.1 += signals.len() as u64;
         for (offset, received_at) in signals {
@@ -67,6 +85,19 @@ impl Pulse {
         rate
     }
 
+    /// How many were accepted in each of the last 60 minutes and the present one, oldest first; those before the start are
+    /// left out.
+    pub(crate) fn minutes(&self, now: Timestamp) -> Vec<(Timestamp, u64)> {
+        let state = self.lock();
+        let present = now.as_millis().div_euclid(60_000);
+        let first = (present - 60).max(state.begun.min(present));
+        let count = |minute: i64| {
+            let slot = state.minutes[index(minute, MINUTES)];
+            (Timestamp::from_millis(minute * 60_000), if slot.0 == minute { slot.1 } else { 0 })
+        };
+        (first..=present).map(count).collect()
+    }
+
     /// The median and the 99th percentile of the latest delays, in milliseconds.
     pub(crate) fn delays(&self) -> Option<(u64, u64)> {
         let mut delays: Vec<u64> = self.lock().delays.iter().copied().collect();
@@ -85,8 +116,8 @@ impl Pulse {
     }
 }
 
-fn index(second: i64) -> usize {
-    usize::try_from(second.rem_euclid(WINDOW as i64)).unwrap_or(0)
+fn index(time: i64, slots: usize) -> usize {
+    usize::try_from(time.rem_euclid(i64::try_from(slots).unwrap_or(1))).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -107,6 +138,22 @@ mod tests {
         assert!(close(pulse.rate(at(120_000)), 6.0));
         assert!(close(pulse.rate(at(150_000)), 3.0));
         assert!(close(pulse.rate(at(400_000)), 0.0));
+    }
+
+    #[test]
+    fn each_minute_counts_what_was_accepted_in_it_and_forgets_after_an_hour() {
+        let pulse = Pulse::default();
+        pulse.lock().begun = at(0).as_millis().div_euclid(60_000);
+        assert_eq!(pulse.minutes(at(0)).len(), 1);
+        for minute in 0..90 {
+            let now = at(minute * 60_000);
+            let number = usize::try_from(minute % 7).unwrap();
+            pulse.accepted(&vec![(Offset::from_raw(1), now); number], now);
+        }
+        let counts: Vec<u64> = pulse.minutes(at(89 * 60_000)).into_iter().map(|(_, count)| count).collect();
+        assert_eq!(counts, (29_u64..=89).map(|minute| minute % 7).collect::<Vec<_>>());
+        let later = pulse.minutes(at(200 * 60_000));
+        assert!(later.len() == 61 && later.iter().all(|(_, count)| *count == 0));
     }
 
     #[test]

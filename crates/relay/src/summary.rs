@@ -111,6 +111,14 @@ impl RelayHandle {
         bindings.into_iter().map(status).collect()
     }
 
+    /// How many signals the hub accepted in each of the last 60 minutes and the present one, oldest first; without those
+    /// before the integration was started.
+    #[must_use]
+    pub fn delivered_by_minute(&self, integration: &IntegrationId) -> Vec<(Timestamp, u64)> {
+        let shared = self.lanes().showing(integration).shared;
+        shared.map(|shared| shared.pulse.minutes(Timestamp::now())).unwrap_or_default()
+    }
+
     /// When the hub took the signal at `offset`, if that was lately.
     #[must_use]
     pub fn accepted_at(&self, integration: &IntegrationId, offset: Offset) -> Option<Timestamp> {

@@ -24,7 +24,8 @@ pub struct DeviceRow {
     pub last_seen: Option<Timestamp>,
     /// Signals received from it.
     pub signals: u64,
-    /// `connected`, `idle` (it was here), `never_seen`, or `refused` (its last login was).
+    /// `connected`, `late` (silent for much longer than usual, connected or not), `idle` (it was here), `never_seen`, or
+    /// `refused` (its last login was).
     #[serde(default)]
     pub state: String,
     /// Signals received from it in the last hour.
@@ -77,6 +78,13 @@ pub struct DeviceShow {
     /// What a Pycom board told of itself.
     #[serde(default)]
     pub told: Told,
+    /// Until when the secret before the present one counts too; none: it does not.
+    #[serde(default)]
+    #[schema(value_type = Option<words::Timestamp>)]
+    pub old_until: Option<Timestamp>,
+    /// The old secret counts, and the device was not seen with the new one yet.
+    #[serde(default)]
+    pub still_on_old: bool,
 }
 
 /// What a Pycom board told of itself, the last of each; each with `at`. Null: it told nothing of the kind.
@@ -325,6 +333,10 @@ pub struct Credentials {
     /// The token (kind pycom): client id and password.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
+    /// After a rotation with an overlap: until when the secret before this one counts too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<words::Timestamp>)]
+    pub old_until: Option<Timestamp>,
 }
 
 impl std::fmt::Debug for Credentials {

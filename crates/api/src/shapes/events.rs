@@ -46,6 +46,22 @@ pub struct ConnectionEvent {
     pub peer: String,
 }
 
+/// Event `change`: something is different from before; whoever shows it asks for it again.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ChangeEvent {
+    /// `integration`, `hub`, `device`; `devices`: more than are named one by one; `everything`: the first event of each
+    /// listener, and whenever it is not known what changed.
+    pub what: String,
+    /// Its id; of a hub its host name.
+    pub id: Option<String>,
+    /// Its name.
+    pub name: Option<String>,
+    /// Its state now; `removed`: it is gone.
+    pub state: Option<String>,
+    /// How many devices changed.
+    pub number: Option<usize>,
+}
+
 /// Event `lagged`: the listener was too slow and missed some events of one kind.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Lagged {

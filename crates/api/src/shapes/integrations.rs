@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use crate::openapi::words;
 
-/// An integration; `devices` is absent in lists.
+/// An integration; `devices` is absent in lists and when there are many.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct IntegrationShow {
     /// Its id.
@@ -37,7 +37,7 @@ pub struct IntegrationShow {
     pub state: IntegrationState,
     /// Whether future devices join by themselves.
     pub all_devices: bool,
-    /// Its devices.
+    /// Its devices; absent when there are more than 1,000, and where it was asked for without.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub devices: Option<Vec<BoundDevice>>,
     /// When it was made.
@@ -125,6 +125,16 @@ pub struct Delay {
     pub p50: u64,
     /// The 99th percentile.
     pub p99: u64,
+}
+
+/// What the hub accepted in one minute.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct DeliveredMinute {
+    /// When the minute began.
+    #[schema(value_type = words::Timestamp)]
+    pub at: Timestamp,
+    /// Signals that were accepted in it.
+    pub delivered: u64,
 }
 
 /// How far the making or removal of an integration is.

@@ -28,6 +28,25 @@ pub struct KeysShow {
     pub key_file: Option<String>,
 }
 
+/// A setting or a limit of the server, as it is in effect.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct SettingShow {
+    /// Its name, as the configuration file has it; words for what is built in.
+    pub name: String,
+    /// What is in effect; none: nothing is set.
+    pub value: Option<String>,
+    /// Who said so: `default`, the file, the variable or the flag; `built in` for what cannot be set.
+    pub from: String,
+    /// What it would be if nobody said anything; none: nothing.
+    pub default: Option<String>,
+    /// What it is, in a line.
+    pub help: String,
+    /// Whether it bounds something.
+    pub limit: bool,
+    /// The environment variable that sets it, if it can be set.
+    pub variable: Option<String>,
+}
+
 /// The journal.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct JournalInfo {

@@ -112,6 +112,17 @@ pub struct HubShow {
     pub used_today: HubUsed,
     /// The last trouble with it.
     pub last_error: Option<String>,
+    /// Seconds by which its clock is ahead of this machine's (negative: behind), as its registry last answered; none: it
+    /// was not asked since the start.
+    #[serde(default)]
+    pub clock_offset_s: Option<i64>,
+    /// When it said so.
+    #[serde(default)]
+    #[schema(value_type = Option<words::Timestamp>)]
+    pub clock_seen_at: Option<Timestamp>,
+    /// Its certificate is checked against a CA that was given with an integration, besides the authorities of the web.
+    #[serde(default)]
+    pub own_ca: bool,
 }
 
 /// What a hub accepted from Hubward today. What others sent to it is not known here.

@@ -62,6 +62,10 @@ impl Activity for Idle {
         0
     }
 
+    fn late(&self, _: &DeviceId) -> bool {
+        false
+    }
+
     fn started_at(&self) -> Timestamp {
         Timestamp::from_millis(0)
     }
@@ -147,6 +151,8 @@ impl Rig {
             access: Access::default(),
             own_hub: None,
             about: Arc::default(),
+            settings: Arc::default(),
+            changes: tokio::sync::broadcast::channel(64).0,
             running: Default::default(),
             stop: CancellationToken::new(),
         };

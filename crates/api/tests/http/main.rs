@@ -4,6 +4,7 @@
 
 mod access;
 mod alarms;
+mod changes;
 mod handlers;
 mod kit;
 mod openapi;

@@ -1,6 +1,7 @@
 //! `hubward device …`
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use hubward_api::shapes::Page;
@@ -42,11 +43,14 @@ enum DeviceCommand {
         /// Name or id
         name: String,
     },
-    /// Give a device a new secret; its connections are closed
-    #[command(after_help = "Examples:\n  hubward device rotate kitchen")]
+    /// Give a device a new secret; its connections are closed, or the old one counts for a while longer
+    #[command(after_help = "Examples:\n  hubward device rotate kitchen\n  hubward device rotate kitchen --overlap 24h")]
     Rotate {
         /// Name or id
         name: String,
+        /// The old secret counts for so long beside the new one, at most 30d; what it opened is closed then
+        #[arg(long, value_name = "DURATION", value_parser = crate::units::duration)]
+        overlap: Option<Duration>,
     },
     /// Give a device another name; its id and its identities in hubs stay
     #[command(after_help = "Examples:\n  hubward device rename kitchen 'kitchen window'")]
@@ -131,9 +135,15 @@ pub(super) async fn run(args: DeviceArgs, json: bool) -> Result<(), Failure> {
             };
             if json { output::json(&shown) } else { output::line(&silence_words(&shown)) }
         }
-        DeviceCommand::Rotate { name } => {
-            let made: Credentials = client.post(&format!("{}/rotate", path(&name))).await?;
-            print_credentials(&client, &made, json).await
+        DeviceCommand::Rotate { name, overlap } => {
+            let overlap = overlap.unwrap_or_default();
+            let seconds = overlap.as_secs() + u64::from(overlap.subsec_nanos() > 0);
+            let made: Credentials = client.post(&format!("{}/rotate?overlap={seconds}", path(&name))).await?;
+            print_credentials(&client, &made, json).await?;
+            match made.old_until {
+                Some(until) if !json => output::line(&format!("\nThe old secret counts until {until}.")),
+                _ => Ok(()),
+            }
         }
         DeviceCommand::Rename { name, new_name } => {
             let edit = DeviceEdit { name: Some(new_name), ..DeviceEdit::default() };
@@ -235,6 +245,10 @@ async fn show(client: &Client, name: &str, json: bool) -> Result<(), Failure> {
     ))?;
     output::line(&format!("signals     {}", row.signals))?;
     output::line(&format!("added       {}", device.created_at))?;
+    if let Some(until) = device.old_until {
+        let seen = if device.still_on_old { "the new one was not used yet" } else { "the new one is in use" };
+        output::line(&format!("old secret  counts until {until}; {seen}"))?;
+    }
     for binding in &device.integrations {
         output::line(&format!("goes to     {} as {} ({})", binding.integration, binding.hub_device_id, binding.state))?;
     }

@@ -26,7 +26,10 @@ pub(super) async fn run(args: IntegrationArgs, json: bool) -> Result<(), Failure
         IntegrationCommand::Add { service: Service::Azure(add) } => run_add(&client, add, json).await,
         IntegrationCommand::Login(hub) => login(&client, hub, json).await,
         IntegrationCommand::List => list(&client, json).await,
-        IntegrationCommand::Show(named) => print(&client.get(&path(&named.name), &[]).await?, json),
+        IntegrationCommand::Show(named) => {
+            let shown = client.get(&path(&named.name), &[]).await?;
+            print(&whole(&client, shown).await?, json)
+        }
         IntegrationCommand::Test(named) => test(&client, &named.name, json).await,
         IntegrationCommand::Pause(named) => act(&client, &named.name, "pause", json).await,
         IntegrationCommand::Resume(named) => act(&client, &named.name, "resume", json).await,
@@ -47,7 +50,29 @@ fn path(name: &str) -> String {
 
 async fn act(client: &Client, name: &str, action: &str, json: bool) -> Result<(), Failure> {
     let shown: IntegrationShow = client.post(&format!("{}/{action}", path(name))).await?;
-    print(&shown, json)
+    print(&whole(client, shown).await?, json)
+}
+
+/// The same with all its devices, which the server leaves out of one answer when they are many.
+async fn whole(client: &Client, mut shown: IntegrationShow) -> Result<IntegrationShow, Failure> {
+    if shown.devices.is_some() {
+        return Ok(shown);
+    }
+    let mut devices: Vec<BoundDevice> = Vec::with_capacity(shown.device_count);
+    let mut cursor: Option<String> = None;
+    loop {
+        let mut query = vec![("limit", "1000".to_owned())];
+        query.extend(cursor.take().map(|cursor| ("cursor", cursor)));
+        let page: Page<BoundDevice> = client.get(&format!("{}/devices", path(shown.id.as_str())), &query).await?;
+        devices.extend(page.items);
+        cursor = page.next;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    devices.sort_by(|a, b| a.device.cmp(&b.device));
+    shown.devices = Some(devices);
+    Ok(shown)
 }
 
 /// The strings as they are read from the files that were named.
@@ -148,27 +173,28 @@ async fn finish(client: &Client, mut shown: IntegrationShow, json: bool) -> Resu
         if let Ok(style) = style { bar.with_style(style) } else { bar }
     });
     loop {
-        let open = of_state(&shown, BindingState::Creating).count();
+        let open = in_state(&shown, BindingState::Creating);
         if let Some(bar) = &bar {
             bar.set_length(shown.device_count as u64);
-            bar.set_position((shown.device_count - open) as u64);
+            bar.set_position((shown.device_count as u64).saturating_sub(open));
         }
         let going_on = matches!(shown.state, IntegrationState::Creating | IntegrationState::Active);
         if (open == 0 && shown.state != IntegrationState::Creating) || !going_on {
             break;
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
-        shown = client.get(&path(shown.id.as_str()), &[]).await?;
+        shown = client.get(&path(shown.id.as_str()), &[("devices", "false".to_owned())]).await?;
     }
     if let Some(bar) = &bar {
         bar.finish_and_clear();
     }
+    shown = whole(client, shown).await?;
     shown.removed = removed;
     print(&shown, json)?;
     if let Some(removal) = shown.removed.as_ref().filter(|_| !json) {
         print_removal("devices", removal, json)?;
     }
-    let refused = of_state(&shown, BindingState::Conflict).count() + of_state(&shown, BindingState::Creating).count();
+    let refused = in_state(&shown, BindingState::Conflict) + in_state(&shown, BindingState::Creating);
     if refused > 0 {
         let name = &shown.name;
         return Err(Failure::new(
@@ -182,8 +208,8 @@ async fn finish(client: &Client, mut shown: IntegrationShow, json: bool) -> Resu
     Ok(())
 }
 
-fn of_state(shown: &IntegrationShow, state: BindingState) -> impl Iterator<Item = &BoundDevice> {
-    shown.devices.iter().flatten().filter(move |device| device.state == state)
+fn in_state(shown: &IntegrationShow, state: BindingState) -> u64 {
+    shown.device_states.get(state.as_str()).copied().unwrap_or(0)
 }
 
 async fn list(client: &Client, json: bool) -> Result<(), Failure> {

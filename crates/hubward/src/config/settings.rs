@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use hubward_local_hub::{Tier, UnknownTier};
 
-use super::layers::{ConfigError, Layers};
+use super::keys::{KEYS, Key};
+use super::layers::{ConfigError, Layers, Origin};
 use crate::units;
 
 /// Where to listen: a host (name or address) and a port; port 0 takes a free one.
@@ -82,6 +83,19 @@ pub struct Settings {
     pub log_format: LogFormat,
     pub console: ConsoleSettings,
     pub journal: JournalSettings,
+    /// What was said, with who said it, to be shown.
+    pub said: Vec<Said>,
+}
+
+/// A setting as text, with where it came from.
+#[derive(Debug, Clone)]
+pub struct Said {
+    /// The setting.
+    pub key: &'static Key,
+    /// What is in effect; none: nothing is set.
+    pub value: Option<String>,
+    /// Who said so.
+    pub origin: Origin,
 }
 
 /// Who is told of alarms, if the configuration says so.
@@ -173,6 +187,7 @@ impl Settings {
                 history: get.parse("journal.history", units::duration)?,
                 commit_delay: (!commit_delay.is_zero()).then_some(commit_delay),
             },
+            said: KEYS.iter().map(|key| said(layers, key)).collect(),
         })
     }
 
@@ -241,6 +256,11 @@ impl Reader<'_> {
 
 fn tier(text: &str) -> Result<Option<Tier>, String> {
     if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(|error: UnknownTier| error.to_string()) }
+}
+
+fn said(layers: &Layers, key: &'static Key) -> Said {
+    let (values, origin) = layers.get(key.name);
+    Said { key, value: (!values.is_empty()).then(|| values.join(", ")), origin: origin.clone() }
 }
 
 fn switch(text: &str) -> Result<bool, String> {

@@ -1,4 +1,5 @@
-//! What devices are doing right now, in memory: signals counted, signals of the last hour, logins refused.
+//! What devices are doing right now, in memory: signals counted, signals of the last hour, how long each is usually
+//! silent, logins refused.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -171,6 +172,14 @@ impl Activity for ActivityCounter {
         self.lock().refused.get(device).map_or(0, |hour| hour.count(now))
     }
 
+    fn late(&self, device: &DeviceId) -> bool {
+        let now = Timestamp::now();
+        let state = self.lock();
+        let last = state.devices.get(device).and_then(|count| count.last);
+        let limit = state.paces.get(device).and_then(Pace::limit);
+        last.zip(limit).is_some_and(|(last, limit)| is_silent(last, limit, state.heard_since, now))
+    }
+
     fn started_at(&self) -> Timestamp {
         self.started_at
     }
@@ -233,6 +242,21 @@ mod tests {
         assert_eq!(counter.silent(minute(20), minute(15)), []);
         assert_eq!(counter.silent(minute(26), minute(15)).len(), 1);
         assert_eq!(counter.take_new_limits(), [], "nothing is new");
+    }
+
+    #[test]
+    fn a_device_is_late_when_it_is_silent_for_longer_than_it_usually_is() {
+        let ago = |minutes: i64| Timestamp::from_millis(Timestamp::now().as_millis() - minutes * 60_000);
+        let (board, steady): (DeviceId, DeviceId) = ("board".parse().unwrap(), "steady".parse().unwrap());
+        let known = [(board.clone(), 7, Some(ago(60))), (steady.clone(), 7, Some(ago(60)))];
+        let counter = ActivityCounter::new(known.into_iter());
+        let limits = [(board.clone(), Duration::from_secs(600)), (steady.clone(), Duration::from_secs(48 * 3600))];
+        counter.know_limits(limits.into());
+        counter.silent(Timestamp::now(), ago(120));
+        assert!(counter.late(&board) && !counter.late(&steady));
+        counter.signal(&board, Timestamp::now(), true);
+        assert!(!counter.late(&board));
+        assert!(!counter.late(&"unknown".parse().unwrap()));
     }
 
     #[test]

@@ -4,7 +4,8 @@
 //! - [`storage`]: data folder, journal with its writer thread, registry;
 //! - [`own_hub`]: the local hub beside the server;
 //! - [`authenticator`], [`activity`]: the broker's and the API's questions, answered here; `observer`, `connections`:
-//!   what devices did, written down for pages;
+//!   what devices did, written down for pages; `overlaps`: old secrets end; `changes`: what is told to open pages;
+//! - `limits`: what is in effect, to be shown;
 //! - [`alarms`], [`webhook`]: what needs somebody's eye, and who is told;
 //! - [`http`]: accepted connections to the API; [`admin_token`]: the commands' way in;
 //! - [`announce`]: start lines and port file; [`stop_signals`]: SIGTERM and SIGINT;
@@ -16,11 +17,14 @@ pub mod admin_token;
 mod alarms;
 pub mod announce;
 pub mod authenticator;
+mod changes;
 pub mod checks;
 mod connections;
 pub mod http;
+mod limits;
 pub mod listen;
 mod observer;
+mod overlaps;
 pub mod own_hub;
 pub mod private_file;
 pub mod stop_signals;
@@ -93,7 +97,9 @@ impl Server {
         let mut parts = JoinSet::new();
 
         let authenticator = Arc::new(RegistryAuthenticator::new(storage.registry.clone()));
-        let mut broker = Broker::new(hubward_broker::Options::default(), storage.journal.clone(), authenticator);
+        let broker_options = hubward_broker::Options::default();
+        let limits = limits::in_effect(&settings, &broker_options);
+        let mut broker = Broker::new(broker_options, storage.journal.clone(), authenticator);
         listen_for_mqtt(&mut broker, &settings, sockets.mqtt, sockets.mqtts)?;
         let broker_handle = broker.handle();
         let stop = stop_broker.clone();
@@ -108,6 +114,7 @@ impl Server {
         let notifier = WebhookDoor::new(storage.registry.clone(), told.clone());
         notifier.configure(&settings).await?;
         webhook::start(&storage.registry, told, stop_rest.clone(), &mut parts);
+        parts.spawn(overlaps::run(storage.registry.clone(), broker_handle.clone(), stop_rest.clone()));
         let services = Services {
             registry: storage.registry.clone(),
             journal: storage.journal.clone(),
@@ -120,8 +127,11 @@ impl Server {
             running: Default::default(),
             own_hub: hub.as_ref().map(RunningHub::for_the_api).transpose()?,
             about: Arc::new(about(&addresses)),
+            settings: limits.into(),
+            changes: tokio::sync::broadcast::channel(hubward_api::changes::KEPT).0,
             stop: stop_rest.clone(),
         };
+        parts.spawn(changes::run(services.clone(), stop_rest.clone()));
         let router = hubward_api::router(services);
         if let Some(listener) = sockets.http {
             let serving = http::serve(listener, None, router.clone(), stop_rest.clone());

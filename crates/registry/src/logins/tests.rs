@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::*;
 use crate::testing::{name, registry};
 use crate::{NewCredential, NewDevice, WithSecret};
@@ -70,7 +72,7 @@ async fn a_credential_that_was_rotated_or_removed_ends_at_once() {
     let mqtt = add(&registry, "a", DeviceKind::Mqtt, None).await;
     let pycom = add(&registry, "b", DeviceKind::Pycom, None).await;
     let (id, token) = (mqtt.value.id, pycom.secret.expose_secret());
-    let new = registry.rotate_device(&id, NewCredential::Random).await.unwrap().secret;
+    let new = registry.rotate_device(&id, NewCredential::Random, Duration::ZERO).await.unwrap().secret;
     assert_eq!(login(&registry, "c", Some(id.as_str()), &mqtt.secret).await, None);
     assert_eq!(login(&registry, "c", Some(id.as_str()), &new).await.as_ref(), Some(&id));
     assert_eq!(registry.device_of_token(token).as_ref(), Some(&pycom.value.id));
@@ -94,7 +96,7 @@ async fn an_imported_password_is_right_the_first_time_and_every_time() {
         assert_eq!(login(&registry, "c", Some(id.as_str()), &wrong).await, None);
     }
     let next = NewCredential::Password(SecretString::from("next password"));
-    registry.rotate_device(&id, next).await.unwrap();
+    registry.rotate_device(&id, next, Duration::ZERO).await.unwrap();
     assert_eq!(login(&registry, "c", Some(id.as_str()), &password).await, None, "what was right before is forgotten");
 }
 
@@ -149,4 +151,65 @@ async fn a_change_that_was_never_told_is_found_by_the_next_login_whatever_came_b
     assert_eq!(login(&registry, "c", Some(board.value.id.as_str()), &board.secret).await, None);
     let other_id = other.value.id;
     assert_eq!(login(&registry, "c", Some(other_id.as_str()), &other.secret).await, Some(other_id));
+}
+
+#[tokio::test]
+async fn with_an_overlap_both_credentials_count_until_its_end_and_then_the_old_one_is_forgotten() {
+    let (registry, folder) = registry().await;
+    let hour = Duration::from_secs(3600);
+    let mqtt = add(&registry, "a", DeviceKind::Mqtt, None).await;
+    let pycom = add(&registry, "b", DeviceKind::Pycom, None).await;
+    let (id, board) = (mqtt.value.id, pycom.value.id);
+    let new = registry.rotate_device(&id, NewCredential::Random, hour).await.unwrap();
+    assert!(new.value.old_until.is_some());
+    let new_token = registry.rotate_device(&board, NewCredential::Random, hour).await.unwrap().secret;
+    let registry = {
+        drop(registry);
+        crate::testing::open(folder.path()).await.unwrap()
+    };
+    for secret in [&mqtt.secret, &new.secret] {
+        assert_eq!(login(&registry, "c", Some(id.as_str()), secret).await.as_ref(), Some(&id));
+    }
+    for token in [&pycom.secret, &new_token] {
+        assert_eq!(login(&registry, token.expose_secret(), None, token).await.as_ref(), Some(&board));
+        assert_eq!(registry.device_of_token(token.expose_secret()).as_ref(), Some(&board));
+    }
+    assert_eq!(registry.end_overlaps().await.unwrap(), []);
+
+    // The old one of an overlap ends with the next rotation, and with its time.
+    let newest = registry.rotate_device(&id, NewCredential::Random, Duration::from_nanos(1)).await.unwrap().secret;
+    registry.rotate_device(&board, NewCredential::Random, Duration::ZERO).await.unwrap();
+    for secret in [&mqtt.secret, &new.secret] {
+        assert_eq!(login(&registry, "c", Some(id.as_str()), secret).await, None);
+    }
+    for token in [&pycom.secret, &new_token] {
+        assert_eq!(registry.device_of_token(token.expose_secret()), None);
+    }
+    assert_eq!(registry.end_overlaps().await.unwrap(), [id.clone()], "it was not seen with the newest");
+    assert_eq!(registry.device(&id).await.unwrap().old_until, None);
+    assert_eq!(login(&registry, "c", Some(id.as_str()), &newest).await.as_ref(), Some(&id));
+}
+
+#[tokio::test]
+async fn at_the_end_of_an_overlap_those_who_still_used_the_old_credential_are_named() {
+    let (registry, _folder) = registry().await;
+    let (old, moved) =
+        (add(&registry, "old", DeviceKind::Mqtt, None).await, add(&registry, "moved", DeviceKind::Mqtt, None).await);
+    let hour = Duration::from_secs(3600);
+    for device in [&old, &moved] {
+        let id = &device.value.id;
+        let new = registry.rotate_device(id, NewCredential::Random, hour).await.unwrap().secret;
+        assert!(login(&registry, "c", Some(id.as_str()), &device.secret).await.is_some());
+        assert!(registry.still_on_old(id));
+        if id == &moved.value.id {
+            assert!(login(&registry, "c", Some(id.as_str()), &new).await.is_some());
+            assert!(!registry.still_on_old(id));
+        }
+    }
+    let hours_later = Timestamp::from_millis(Timestamp::now().as_millis() + 2 * 3_600_000);
+    let mut ended = registry.inner.logins.ended_overlaps(hours_later);
+    ended.sort();
+    let mut wanted = [(old.value.id, true), (moved.value.id, false)];
+    wanted.sort();
+    assert_eq!(ended, wanted);
 }

@@ -175,7 +175,13 @@ async fn no_secret_lies_in_clear_in_any_file_or_any_debug_text() {
     registry.add_device(fleet).await.unwrap();
     keep(&token);
     keep(&password);
-    keep(&registry.rotate_device(&board.value.id, NewCredential::Random).await.unwrap().secret);
+    keep(
+        &registry
+            .rotate_device(&board.value.id, NewCredential::Random, std::time::Duration::ZERO)
+            .await
+            .unwrap()
+            .secret,
+    );
 
     let new = new_integration("azure");
     let binding = new_binding(&board.value.id, "board-1");

@@ -12,6 +12,7 @@ use hubward_iothub::registry::{Device, MAX_LIST, RegistryClient, RegistryError};
 use hubward_iothub::tls;
 use hubward_registry::{ExposeSecret as _, Integration, PendingDeletion};
 
+use super::clocks::Clocks;
 use super::request::Access;
 use super::{ProvisionError, Shared};
 
@@ -25,6 +26,16 @@ const LIST_FROM: usize = 10;
 pub(super) struct Hub {
     pub(super) service: ServiceString,
     pub(super) client: RegistryClient,
+    clocks: Arc<Clocks>,
+}
+
+impl Drop for Hub {
+    /// Every answer tells the hub's time; the last one is kept.
+    fn drop(&mut self) {
+        if let Some(ahead) = self.client.clock_offset_seconds() {
+            self.clocks.note(&self.host(), ahead);
+        }
+    }
 }
 
 impl Shared {
@@ -41,7 +52,7 @@ impl Shared {
         }
         let tls = tls::client_config(ca)?;
         let client = RegistryClient::new(&service, &endpoints, &tls, &self.options.client)?;
-        Ok(Hub { service, client })
+        Ok(Hub { service, client, clocks: Arc::clone(&self.clocks) })
     }
 
     /// The hub of an integration, with its stored connection string.

@@ -19,6 +19,7 @@
 //! - `worker`: who runs all this, and what it resumes.
 
 mod alarms;
+mod clocks;
 mod converge;
 mod create;
 mod deletion;
@@ -57,6 +58,7 @@ use tokio_util::sync::CancellationToken;
 use crate::error::RelayError;
 use crate::status::HubStatus;
 use crate::suspicions::Suspicions;
+pub use clocks::ClockSeen;
 pub use drift::{Difference, DriftReport, Orphan};
 pub use error::ProvisionError;
 use locks::Locks;
@@ -175,6 +177,7 @@ struct Shared {
     lanes: Arc<dyn LaneControl>,
     options: Options,
     hub_locks: Locks<String>,
+    clocks: Arc<clocks::Clocks>,
     /// One at a time makes the identities of an integration.
     making: Locks<IntegrationId>,
     /// Integrations for which a run of `converge` is queued and has not begun.
@@ -220,6 +223,7 @@ impl Provisioner {
             lanes,
             options,
             hub_locks: Locks::default(),
+            clocks: Arc::default(),
             making: Locks::default(),
             queued: Mutex::default(),
             removing: Locks::default(),
@@ -232,6 +236,12 @@ impl Provisioner {
         });
         let (jobs, queue) = mpsc::channel(JOBS);
         (Self { shared: Arc::clone(&shared), jobs }, Worker::new(shared, queue))
+    }
+
+    /// How far a hub's clock was from ours when its registry last answered; none: it did not since the start.
+    #[must_use]
+    pub fn clock_of(&self, host_name: &str) -> Option<ClockSeen> {
+        self.shared.clocks.of(host_name)
     }
 
     /// Checks a connection string against its hub. Nothing is stored, nothing is left in the hub.

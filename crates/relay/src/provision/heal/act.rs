@@ -347,7 +347,11 @@ impl Shared {
     }
 
     /// What held the binding of a device is over.
-    pub(in crate::provision) async fn back_to_normal(&self, id: &IntegrationId, device: &DeviceId) -> Result<(), ProvisionError> {
+    pub(in crate::provision) async fn back_to_normal(
+        &self,
+        id: &IntegrationId,
+        device: &DeviceId,
+    ) -> Result<(), ProvisionError> {
         let bindings = self.registry.bindings_among(id, std::slice::from_ref(device)).await?;
         if bindings.iter().any(|binding| binding.state == BindingState::Missing) {
             let change = BindingChange {
