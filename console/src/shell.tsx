@@ -1,13 +1,14 @@
 import { ActionIcon, Menu, useComputedColorScheme, useMantineColorScheme } from '@mantine/core'
 import { useQuery } from '@tanstack/react-query'
-import { type ComponentType, type ReactNode, useEffect, useState } from 'react'
+import { type ComponentType, lazy, type ReactNode, Suspense, useEffect, useState } from 'react'
 import { Link, useLocation } from 'wouter'
 import { calls } from './api/calls'
+import { useChanges } from './api/changes'
 import { ProblemError } from './api/problem'
 import { useSession } from './api/session'
 import type { Overview as OverviewShown } from './api/types'
 import { zone } from './lib/format'
-import { IconBell, IconBroadcast, IconCloudUpload, IconCpu, IconLayoutDashboard, IconListDetails, IconMailX, IconMenu2, IconMoon, IconServer2, IconSettings, IconSun, IconUser, IconX } from './ui/icons'
+import { IconBell, IconBroadcast, IconCloudUpload, IconCpu, IconLayoutDashboard, IconListDetails, IconMailX, IconMenu2, IconMoon, IconSearch, IconServer2, IconSettings, IconSun, IconUser, IconX } from './ui/icons'
 import { State } from './ui/State'
 
 interface Place { href: string; name: string; Icon: ComponentType<{ size: number; 'aria-hidden': boolean }> }
@@ -29,6 +30,7 @@ export function Shell({ children }: { children: ReactNode }) {
   const [open, setOpen] = useState(false)
   const about = useQuery({ queryKey: ['about'], queryFn: calls.about, staleTime: Infinity })
   const overview = useQuery({ queryKey: ['overview'], queryFn: calls.overview, refetchInterval: 10_000 })
+  useChanges()
   const lost = overview.isError && [0, 502, 503, 504].includes(ProblemError.from(overview.error).status)
   useEffect(() => {
     setOpen(false)
@@ -44,6 +46,7 @@ export function Shell({ children }: { children: ReactNode }) {
         <Link className="brand" href="/">Hubward</Link>
         <ServerState health={overview.data?.disk.journal_health} lost={lost} />
         <span className="fill" />
+        <Search />
         <SchemeButton />
         <UserMenu />
       </header>
@@ -81,6 +84,30 @@ function ServerState({ health, lost }: { health: string | undefined; lost: boole
   if (health === 'disk_full') return <State tone="red">Disk full</State>
   if (health === 'failed' || health === 'closed') return <State tone="red">Journal stopped</State>
   return <span className="wide-only"><State tone="green">All accepted signals durable</State></span>
+}
+
+const Palette = lazy(() => import('./ui/Palette'))
+
+/** Ctrl K (⌘ K) anywhere, or this button. */
+function Search() {
+  const [open, setOpen] = useState(false)
+  useEffect(() => {
+    const press = (event: KeyboardEvent) => {
+      if (event.key.toLowerCase() !== 'k' || !(event.ctrlKey || event.metaKey) || event.altKey || event.shiftKey) return
+      event.preventDefault()
+      setOpen((before) => !before)
+    }
+    window.addEventListener('keydown', press)
+    return () => window.removeEventListener('keydown', press)
+  }, [])
+  return (
+    <>
+      <button type="button" className="search-button" aria-keyshortcuts="Control+K Meta+K" onClick={() => setOpen(true)}>
+        <IconSearch size={16} aria-hidden /><span className="hidden-label">Search and commands</span><span className="words" aria-hidden>Search</span><kbd aria-hidden>Ctrl K</kbd>
+      </button>
+      {open && <Suspense fallback={null}><Palette pages={places} onClose={() => setOpen(false)} /></Suspense>}
+    </>
+  )
 }
 
 function SchemeButton() {

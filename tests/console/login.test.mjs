@@ -21,6 +21,9 @@ const pasted = [
   ['event_hubs_string', `Endpoint=sb://x.servicebus.windows.net/;SharedAccessKeyName=service;SharedAccessKey=${KEY};EntityPath=p`, /built-in endpoint/],
 ]
 
+const failedAt = (n) => Array.from({ length: 4 }, (_, at) => (at < n ? 'done' : at === n ? 'failed' : 'to-do'))
+const stagesOf = { host_not_allowed: failedAt(1), unknown_host: failedAt(1), no_answer: failedAt(1), tls_not_trusted: failedAt(1), wrong_key: failedAt(2), no_write: failedAt(3), no_read: failedAt(3) }
+
 describe('a login that fails says why', () => {
   let server, browser, ada, closed
   before(async () => {
@@ -88,6 +91,8 @@ describe('a login that fails says why', () => {
       await ada.press('Login')
       const box = await says(remedy)
       if (fault) await server.fault()
+      const stages = ada.page.getByRole('list', { name: 'Login, stage by stage' }).getByRole('listitem')
+      assert.deepEqual(await stages.evaluateAll((all) => all.map((one) => one.className)), stagesOf[code], 'what was good, what failed, what was not tried')
       assert.match(await box.textContent(), new RegExp(`Code ${code === 'no_read' ? 'no_(read|write)' : code}`))
       assert.ok(!(await ada.page.locator('#main').innerText()).includes('SharedAccessKey=' + KEY.slice(0, 8)) || code !== 'wrong_key')
     })

@@ -40,7 +40,7 @@ export const calls = {
     const { etag } = await takeVersioned(client.GET('/api/v1/devices/{device}', path({ device })))
     return take(client.PATCH('/api/v1/devices/{device}', { params: { path: { device }, header: { 'If-Match': etag } }, body }))
   },
-  rotate: (device: string) => take(client.POST('/api/v1/devices/{device}/rotate', path({ device }))),
+  rotate: (device: string, overlap: number) => take(client.POST('/api/v1/devices/{device}/rotate', both({ device }, { overlap }))),
   disconnect: (device: string) => take(client.POST('/api/v1/devices/{device}/disconnect', path({ device }))),
   deviceRemoval: (device: string) => take(client.GET('/api/v1/devices/{device}/removal', path({ device }))),
   removeDevice: (device: string, discard_backlog: boolean) => take(client.DELETE('/api/v1/devices/{device}', both({ device }, { discard_backlog }))),
@@ -62,6 +62,7 @@ export const calls = {
   integrations: (filter: { q?: string; cursor?: string; limit?: number }) => take(client.GET('/api/v1/integrations', query(filter))),
   integration: (integration: string) => take(client.GET('/api/v1/integrations/{integration}', both({ integration }, { devices: false }))),
   bound: (integration: string, filter: { q?: string; limit?: number; cursor?: string }) => take(client.GET('/api/v1/integrations/{integration}/devices', both({ integration }, filter))),
+  delivered: (integration: string) => take(client.GET('/api/v1/integrations/{integration}/delivered', path({ integration }))),
   progress: (integration: string) => take(client.GET('/api/v1/integrations/{integration}/progress', path({ integration }))),
   editIntegration: async (integration: string, body: t.IntegrationChange) => {
     const { etag } = await takeVersioned(client.GET('/api/v1/integrations/{integration}', both({ integration }, { devices: false })))
@@ -111,6 +112,9 @@ export const calls = {
   reconnect: (host: string) => take(client.POST('/api/v1/hubs/{host}/reconnect', path({ host }))),
 
   // Settings
+  settings: () => take(client.GET('/api/v1/settings')),
+  keys: () => take(client.GET('/api/v1/keys')),
+  rotateKeys: () => take(client.POST('/api/v1/keys/rotate')),
   users: () => take(client.GET('/api/v1/users', query({ limit: 1000 }))),
   addUser: (body: { name: string; password: string; role: Role }) => take(client.POST('/api/v1/users', { body })),
   editUser: (user: string, role: Role) => take(client.PATCH('/api/v1/users/{user}', { params: { path: { user }, header: { 'If-Match': '*' } }, body: { role } })),

@@ -38,6 +38,7 @@ export type Selection = Schemas['Selection']
 export type Alarm = Whole<Schemas['AlarmShow']>
 export type Webhook = Whole<Schemas['WebhookShow']>
 export type Hub = Whole<Schemas['HubShow']>
+export type Setting = Whole<Schemas['SettingShow']>
 export type User = Whole<Schemas['UserRow']>
 export type Token = Whole<Schemas['TokenRow']>
 export type ImportLine = Schemas['CsvLine']

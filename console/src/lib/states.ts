@@ -2,8 +2,9 @@
 import type { Shown } from '../ui/State'
 
 export function deviceState(device: { connected: boolean; last_seen?: string | null | undefined; state?: string | undefined }): Shown {
-  if (device.connected) return { tone: 'green', word: 'Connected' }
+  // Connected and heard of are two facts: who is silent for much longer than usual is late, connected or not.
   if (device.state === 'late') return { tone: 'amber', word: 'Late' }
+  if (device.connected) return { tone: 'green', word: 'Connected' }
   if (device.state === 'refused') return { tone: 'red', word: 'Refused' }
   return device.last_seen ? { tone: 'grey', word: 'Idle' } : { tone: 'grey', word: 'Never seen', dashed: true }
 }

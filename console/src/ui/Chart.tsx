@@ -12,6 +12,8 @@ interface Props {
   data: [number[], ...(number | null)[][]]
   kind?: 'line' | 'bar'
   height?: number
+  /** The scale begins at zero: for counts. */
+  zero?: boolean
 }
 
 // Okabe and Ito's colours, lighter on dark; each line has its own dash as well.
@@ -19,7 +21,7 @@ const colours = { light: ['#0072B2', '#D55E00', '#009E73', '#CC79A7'], dark: ['#
 const dashes = [[], [8, 4], [2, 3], [8, 3, 2, 3]]
 
 /** A chart of values over time. The value under the cursor is written out below; the table beside it says the same. */
-export default function Chart({ label, lines, data, kind = 'line', height = 200 }: Props) {
+export default function Chart({ label, lines, data, kind = 'line', height = 200, zero = false }: Props) {
   const scheme = useComputedColorScheme('light')
   const box = useRef<HTMLDivElement>(null)
   const plot = useRef<uPlot>(undefined)
@@ -38,7 +40,7 @@ export default function Chart({ label, lines, data, kind = 'line', height = 200 
       ms: 1,
       legend: { show: false },
       cursor: { y: false, points: { size: 7 } },
-      scales: { x: { time: true } },
+      scales: { x: { time: true }, ...(zero ? { y: { range: (_: uPlot, __: number, most: number) => [0, Math.max(1, most * 1.1)] as [number, number] } } : {}) },
       axes: [
         { ...axis, values: (_, splits) => timeWords(splits), space: 80, size: 30 },
         { ...axis, size: 64, values: (_, splits) => splits.map((v) => `${shownValue(v)}${lines[0]?.unit && lines.length === 1 ? ` ${lines[0].unit}` : ''}`) },
@@ -61,7 +63,7 @@ export default function Chart({ label, lines, data, kind = 'line', height = 200 
       watch.disconnect()
       made.destroy()
     }
-  }, [scheme, shape, kind, height]) // eslint-disable-line react-hooks/exhaustive-deps
+  }, [scheme, shape, kind, height, zero]) // eslint-disable-line react-hooks/exhaustive-deps
 
   useEffect(() => { plot.current?.setData(data as uPlot.AlignedData) }, [data])
 

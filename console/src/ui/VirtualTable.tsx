@@ -3,7 +3,7 @@ import { type ReactNode, useEffect, useRef } from 'react'
 import { count } from '../lib/format'
 import { IconSortAscending, IconSortDescending } from './icons'
 
-export interface Column<T> { key: string; title: string; width: string; cell: (row: T) => ReactNode; sort?: string; right?: boolean }
+export interface Column<T> { key: string; title: ReactNode; width: string; cell: (row: T) => ReactNode; sort?: string; right?: boolean }
 interface Props<T> {
   label: string
   columns: Column<T>[]

@@ -1,8 +1,7 @@
-import { useQuery, useQueryClient } from '@tanstack/react-query'
+import { useQuery } from '@tanstack/react-query'
 import { lazy, Suspense, useState } from 'react'
 import { Link, Redirect, Route, Switch } from 'wouter'
 import { calls } from '../../api/calls'
-import { useEvents } from '../../api/events'
 import type { Device as DeviceFacts } from '../../api/types'
 import { deviceState } from '../../lib/states'
 import { Ago } from '../../ui/Ago'
@@ -20,13 +19,8 @@ const DeviceConnections = lazy(() => import('./DeviceConnections'))
 const DeviceSettings = lazy(() => import('./DeviceSettings'))
 
 export default function Device({ id }: { id: string }) {
-  const queries = useQueryClient()
-  const device = useQuery({ queryKey: ['device', id], queryFn: () => calls.device(id), refetchInterval: 10_000 })
+  const device = useQuery({ queryKey: ['device', id], queryFn: () => calls.device(id) })
   const [snippets, setSnippets] = useState(false)
-  useEvents({ device: id, types: 'connection' }, () => {
-    void queries.invalidateQueries({ queryKey: ['device', id] })
-    void queries.invalidateQueries({ queryKey: ['connections', id] })
-  }, device.isSuccess)
   if (device.isPending) return <Waiting />
   if (!device.data) return <Page title="Device" crumbs={<Link href="/devices">Devices</Link>}><ProblemNote error={device.error} /></Page>
   const it = device.data

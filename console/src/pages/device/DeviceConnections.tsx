@@ -11,7 +11,7 @@ const outcomes: Record<string, Shown> = { open: { tone: 'green', word: 'Connecte
 
 /** When it came and went, from where, and why. */
 export default function DeviceConnections({ device }: { device: Device }) {
-  const asked = useQuery({ queryKey: ['connections', device.id], queryFn: () => calls.connections(device.id), refetchInterval: 10_000 })
+  const asked = useQuery({ queryKey: ['connections', device.id], queryFn: () => calls.connections(device.id) })
   if (asked.isPending) return <Waiting />
   if (!asked.data) return <ProblemNote error={asked.error} />
   return (

@@ -9,7 +9,7 @@ import { count, dateTime } from '../../lib/format'
 import { bindingState } from '../../lib/states'
 import { Ago } from '../../ui/Ago'
 import { IconTrash } from '../../ui/icons'
-import { ProblemNote, sentence } from '../../ui/Note'
+import { Note, ProblemNote, sentence } from '../../ui/Note'
 import { Card, Empty, Facts, RoleButton } from '../../ui/Page'
 import { StateOf } from '../../ui/State'
 import { RemoveDevice } from './RemoveDevice'
@@ -46,6 +46,7 @@ export default function DeviceSettings({ device }: { device: Device }) {
         )}
       </Card>
       <Card title="Credential">
+        {device.old_until && <div style={{ marginBottom: 12 }}><Note tone={device.still_on_old ? 'amber' : 'green'} title={`The old ${device.kind === 'pycom' ? 'token' : 'secret'} counts until ${dateTime(device.old_until)}`}>{device.still_on_old ? `${device.name} was not seen with the new one yet.` : `${device.name} uses the new one.`}</Note></div>}
         <div className="row-wide">
           <p className="dim grow">{device.kind === 'pycom' ? 'Its token is client id and password.' : <>It logs in as <code>{device.username ?? device.id}</code> with its secret; only a hash is kept here.</>}</p>
           <RoleButton role="operator" variant="default" onClick={() => setOpen('rotate')}>{device.kind === 'pycom' ? 'Rotate token' : 'Rotate secret'}</RoleButton>

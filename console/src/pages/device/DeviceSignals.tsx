@@ -3,6 +3,7 @@ import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
 import { lazy, Suspense, useMemo, useState } from 'react'
 import { Link, useSearchParams } from 'wouter'
 import { calls } from '../../api/calls'
+import { useRefetch } from '../../api/changes'
 import type { Device, Point, Series } from '../../api/types'
 import { count, value } from '../../lib/format'
 import { Ago } from '../../ui/Ago'
@@ -20,7 +21,8 @@ const PIECES = 20
 
 /** What the device sends, signal by signal: define a name and a unit, look at its history. */
 export default function DeviceSignals({ device }: { device: Device }) {
-  const series = useQuery({ queryKey: ['series', device.id], queryFn: () => calls.series(device.id), refetchInterval: 5_000 })
+  const series = useQuery({ queryKey: ['series', device.id], queryFn: () => calls.series(device.id) })
+  useRefetch({ device: device.id, types: 'signal' }, ['series', device.id])
   const [search, setSearch] = useSearchParams()
   const [defining, define] = useState<Series>()
   if (series.isPending) return <Waiting />

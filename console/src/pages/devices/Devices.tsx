@@ -1,7 +1,7 @@
 import { Button, Select, TextInput } from '@mantine/core'
 import { useDebouncedValue } from '@mantine/hooks'
-import { useInfiniteQuery, useQuery } from '@tanstack/react-query'
-import { useEffect, useState } from 'react'
+import { useInfiniteQuery, useMutation, useQuery } from '@tanstack/react-query'
+import { useEffect, useMemo, useState } from 'react'
 import { Link, useSearchParams } from 'wouter'
 import { calls, type DeviceFilter } from '../../api/calls'
 import { may, useRole } from '../../api/session'
@@ -13,8 +13,9 @@ import { ProblemNote } from '../../ui/Note'
 import { Empty, Page } from '../../ui/Page'
 import { StateOf } from '../../ui/State'
 import { type Column, VirtualTable } from '../../ui/VirtualTable'
+import { ChosenBar, type ChosenDevices } from './Chosen'
 
-const columns: Column<DeviceRow>[] = [
+const facts: Column<DeviceRow>[] = [
   { key: 'name', title: 'Name', width: 'minmax(160px, 2fr)', sort: 'name', cell: (d) => <Link href={`/devices/${d.id}/live`}>{d.name}</Link> },
   { key: 'kind', title: 'Kind', width: '84px', cell: (d) => <span className="dim">{d.kind === 'pycom' ? 'Pycom' : 'MQTT'}</span> },
   { key: 'state', title: 'State', width: '130px', cell: (d) => <StateOf shown={deviceState(d)} /> },
@@ -45,12 +46,22 @@ export default function Devices() {
     initialPageParam: '',
     getNextPageParam: (page) => page.next,
     placeholderData: (before) => before,
-    refetchInterval: (query) => (query.state.data && query.state.data.pages.length > 1 ? false : 5_000),
   })
   const integrations = useQuery({ queryKey: ['integrations', 'names'], queryFn: () => calls.integrations({ limit: 100 }) })
   const rows = list.data?.pages.flatMap((page) => page.items) ?? []
   const total = list.data?.pages[0]?.total ?? rows.length
   const filtered = Boolean(filter.q || filter.state || filter.kind || filter.integration)
+  const [chosen, choose] = useState<ChosenDevices>(new Map())
+  const all = useMutation({ mutationFn: () => everyFound(filter), onSuccess: choose })
+  const columns = useMemo<Column<DeviceRow>[]>(() => {
+    const toggle = (d: DeviceRow) => choose((before) => {
+      const after = new Map(before)
+      if (!after.delete(d.id)) after.set(d.id, d.name)
+      return after
+    })
+    const pick: Column<DeviceRow> = { key: 'pick', title: <span className="hidden-label">Choose</span>, width: '26px', cell: (d) => <label className="pick"><input type="checkbox" aria-label={`Choose ${d.name}`} checked={chosen.has(d.id)} onChange={() => toggle(d)} /></label> }
+    return operator ? [pick, ...facts] : facts
+  }, [chosen, operator])
   const sort = { by: filter.sort ?? 'name', descending: filter.order === 'desc' }
   return (
     <Page title="Devices" sub={list.data ? plural(total, filtered ? 'device found' : 'device', filtered ? 'devices found' : 'devices') : undefined} actions={
@@ -60,11 +71,12 @@ export default function Devices() {
       </>}>
       <div className="row" role="search">
         <TextInput aria-label="Search devices" placeholder="Name or id" leftSection={<IconSearch size={16} aria-hidden />} value={words} onChange={(e) => setWords(e.currentTarget.value)} style={{ flex: '1 1 220px', maxWidth: 360 }} />
-        <Select aria-label="State" placeholder="Any state" clearable value={filter.state ?? null} onChange={(v) => set('state', v)} data={[{ value: 'connected', label: 'Connected' }, { value: 'idle', label: 'Idle' }, { value: 'never_seen', label: 'Never seen' }, { value: 'refused', label: 'Refused' }]} w={150} />
+        <Select aria-label="State" placeholder="Any state" clearable value={filter.state ?? null} onChange={(v) => set('state', v)} data={[{ value: 'connected', label: 'Connected' }, { value: 'late', label: 'Late' }, { value: 'idle', label: 'Idle' }, { value: 'never_seen', label: 'Never seen' }, { value: 'refused', label: 'Refused' }]} w={150} />
         <Select aria-label="Kind" placeholder="Any kind" clearable value={filter.kind ?? null} onChange={(v) => set('kind', v)} data={[{ value: 'mqtt', label: 'MQTT' }, { value: 'pycom', label: 'Pycom' }]} w={130} />
         <Select aria-label="Integration" placeholder="Any integration" clearable value={filter.integration ?? null} onChange={(v) => set('integration', v)} data={integrations.data?.items.map((one) => one.name) ?? []} w={180} />
       </div>
-      <ProblemNote error={list.error} />
+      <ProblemNote error={list.error ?? all.error} />
+      <ChosenBar chosen={chosen} total={total} all={all.isPending} onAll={() => all.mutate()} onClear={() => choose(new Map())} />
       {list.data && rows.length === 0 ? (
         <div className="card">
           {filtered ? <Empty action={<Button variant="default" onClick={() => { setWords(''); setSearch({}) }}>Clear filters</Button>}>Nothing matches.</Empty>
@@ -82,4 +94,15 @@ export default function Devices() {
       )}
     </Page>
   )
+}
+
+async function everyFound(filter: DeviceFilter): Promise<ChosenDevices> {
+  const found: ChosenDevices = new Map()
+  let cursor: string | undefined
+  do {
+    const page = await calls.devices({ ...filter, limit: 1000, ...(cursor ? { cursor } : {}) })
+    for (const one of page.items) found.set(one.id, one.name)
+    cursor = page.next ?? undefined
+  } while (cursor)
+  return found
 }

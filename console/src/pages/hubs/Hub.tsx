@@ -3,6 +3,7 @@ import { Link } from 'wouter'
 import { calls } from '../../api/calls'
 import { count, dateTime } from '../../lib/format'
 import { Ago } from '../../ui/Ago'
+import { Until } from '../../ui/Until'
 import { IconRefresh } from '../../ui/icons'
 import { Note, ProblemNote, sentence } from '../../ui/Note'
 import { Card, Facts, Page, RoleButton, Tile } from '../../ui/Page'
@@ -14,7 +15,7 @@ import { say } from '../../ui/toast'
 /** A hub as Hubward meets it: connections, links, pauses, what was used today. */
 export default function Hub({ host }: { host: string }) {
   const queries = useQueryClient()
-  const asked = useQuery({ queryKey: ['hubs', host], queryFn: () => calls.hub(host), refetchInterval: 3_000 })
+  const asked = useQuery({ queryKey: ['hubs', host], queryFn: () => calls.hub(host) })
   const reconnect = useMutation({
     mutationFn: () => calls.reconnect(host),
     onSuccess: () => {
@@ -32,7 +33,7 @@ export default function Hub({ host }: { host: string }) {
       actions={<RoleButton role="operator" variant="default" leftSection={<IconRefresh size={16} aria-hidden />} loading={reconnect.isPending} onClick={() => reconnect.mutate()}>Try now</RoleButton>}>
       <ProblemNote error={reconnect.error} />
       {hub.away_since && <Note tone="amber" title="The hub does not answer">Since {dateTime(hub.away_since)}. Signals wait on disk; Hubward tries again by itself.</Note>}
-      {hub.holding && <Note tone="amber" title={sentence(hub.holding.message)}>{hub.holding.next_try_at && <>Next try {dateTime(hub.holding.next_try_at)}. </>}Signals wait on disk. {sentence(hub.holding.remedy)}</Note>}
+      {hub.holding && <Note tone="amber" title={sentence(hub.holding.message)}>{hub.holding.next_try_at && <>Next try <Until at={hub.holding.next_try_at} /> ({dateTime(hub.holding.next_try_at)}). </>}Signals wait on disk. {sentence(hub.holding.remedy)}</Note>}
       {hub.throttled && !hub.holding && <Note tone="amber" title="The hub asks to slow down">All its lanes go slower together, fairly for each device.</Note>}
       <div className="tiles">
         <Tile label="Connections" value={count(hub.connections)} />
@@ -46,10 +47,18 @@ export default function Hub({ host }: { host: string }) {
           ['Hostname', <code key="h">{hub.host_name}</code>],
           ['Integrations', <span key="i">{hub.integrations.map((name, n) => <span key={name}>{n > 0 && ', '}<Link href={`/integrations/${encodeURIComponent(name)}`}>{name}</Link></span>)}</span>],
           ['Throttled', hub.throttled ? 'yes, slowed down' : 'no'],
+          ['TLS', hub.own_ca ? 'certificate checked, with the CA given for it' : 'certificate checked against the authorities of the web'],
+          ['Its clock', hub.clock_offset_s === null ? 'not asked since the start' : <span key="c">{clock(hub.clock_offset_s)}{hub.clock_seen_at && <>, seen <Ago at={hub.clock_seen_at} /></>}</span>],
           ['Last error', hub.last_error ? sentence(hub.last_error) : 'none'],
         ]} />
         <p className="dim small" style={{ marginTop: 12 }}>What a day may carry depends on tier and units: F1 8,000, S1 400,000 a unit. Only messages that Hubward sent are counted here.</p>
       </Card>
     </Page>
   )
+}
+
+/** Tokens of a clock that is more than five minutes off are refused. */
+function clock(ahead: number): string {
+  if (Math.abs(ahead) < 2) return 'agrees with this machine'
+  return `${count(Math.abs(ahead))} s ${ahead > 0 ? 'ahead of' : 'behind'} this machine${Math.abs(ahead) > 240 ? '; beyond 300 s tokens are refused' : ''}`
 }

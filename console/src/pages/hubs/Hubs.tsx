@@ -16,7 +16,7 @@ export function hubState(hub: Hub): Shown {
 }
 
 export default function Hubs() {
-  const list = useQuery({ queryKey: ['hubs'], queryFn: calls.hubs, refetchInterval: 5_000 })
+  const list = useQuery({ queryKey: ['hubs'], queryFn: calls.hubs })
   if (list.isPending) return <Waiting />
   return (
     <Page title="Hubs" sub="The IoT hubs that your integrations send to">

@@ -26,7 +26,6 @@ export function BoundDevices({ it }: { it: Integration }) {
     initialPageParam: '',
     getNextPageParam: (page) => page.next,
     placeholderData: (before) => before,
-    refetchInterval: (query) => (query.state.data && query.state.data.pages.length > 1 ? false : 3_000),
   })
   const rows = list.data?.pages.flatMap((page) => page.items) ?? []
   return (

@@ -1,7 +1,7 @@
 import { Link } from 'wouter'
 import type { Integration } from '../../api/types'
 import { plural } from '../../lib/format'
-import { Ago } from '../../ui/Ago'
+import { Until } from '../../ui/Until'
 import { Note, sentence } from '../../ui/Note'
 import { dateTime } from '../../lib/format'
 
@@ -16,7 +16,7 @@ export function CauseNote({ it }: { it: Integration }) {
   return (
     <Note tone={red ? 'red' : 'amber'} role="status" title={sentence(cause?.message ?? it.last_error ?? '')}>
       {it.waiting > 0 && <>Nothing is lost: {plural(it.waiting, 'signal waits', 'signals wait')} on disk. </>}
-      {cause?.next_try_at && <>Hubward tries again <Ago at={cause.next_try_at} /> (<span>{dateTime(cause.next_try_at)}</span>). </>}
+      {cause?.next_try_at && <>Next try <Until at={cause.next_try_at} /> ({dateTime(cause.next_try_at)}), by itself. </>}
       {cause && sentence(cause.remedy)}
       {login && <div><Link href={`/integrations/${it.id}/edit`}>Paste a new connection string</Link></div>}
       {cause?.since && <div className="small dim">Since {dateTime(cause.since)}</div>}

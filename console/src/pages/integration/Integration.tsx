@@ -3,7 +3,6 @@ import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
 import { useState } from 'react'
 import { Link, useLocation } from 'wouter'
 import { calls } from '../../api/calls'
-import { useEvents } from '../../api/events'
 import { ProblemError } from '../../api/problem'
 import { may, useRole } from '../../api/session'
 import { integrationState } from '../../lib/states'
@@ -17,13 +16,14 @@ import { CauseNote } from './CauseNote'
 import { DeleteIntegration } from './DeleteIntegration'
 import { Details, Figures } from './Details'
 import { ProgressCard } from './ProgressCard'
+import { RateChart } from './RateChart'
 import { TestMessage } from './TestMessage'
 import { say } from '../../ui/toast'
 
 export default function Integration({ id }: { id: string }) {
   const queries = useQueryClient()
   const [, go] = useLocation()
-  const asked = useQuery({ queryKey: ['integration', id], queryFn: () => calls.integration(id), refetchInterval: 3_000 })
+  const asked = useQuery({ queryKey: ['integration', id], queryFn: () => calls.integration(id) })
   const [open, setOpen] = useState<'test' | 'delete'>()
   const operator = may(useRole(), 'operator')
   const refresh = () => {
@@ -31,7 +31,6 @@ export default function Integration({ id }: { id: string }) {
     void queries.invalidateQueries({ queryKey: ['bound', id] })
     void queries.invalidateQueries({ queryKey: ['progress', id] })
   }
-  useEvents({ types: 'change', integration: id }, refresh, asked.isSuccess)
   const act = useMutation({
     mutationFn: (what: 'pause' | 'resume' | 'reconcile') => calls[what](id),
     onSuccess: (_, what) => {
@@ -70,7 +69,7 @@ export default function Integration({ id }: { id: string }) {
       <ProgressCard it={it} onChange={refresh} />
       <Figures it={it} />
       <div className="split">
-        <BoundDevices it={it} />
+        <div className="stack"><RateChart it={it} /><BoundDevices it={it} /></div>
         <Details it={it} />
       </div>
       <TestMessage it={it} open={open === 'test'} onClose={() => setOpen(undefined)} />

@@ -9,7 +9,7 @@ import { Card, RoleButton } from '../../ui/Page'
 /** How far the identities are; it goes on on the server, whoever looks. Nothing when all is well. */
 export function ProgressCard({ it, onChange }: { it: Integration; onChange: () => void }) {
   const busy = it.state === 'creating' || it.state === 'removing' || Object.keys(it.device_states).some((state) => ['creating', 'conflict', 'removing'].includes(state))
-  const asked = useQuery({ queryKey: ['progress', it.id], queryFn: () => calls.progress(it.id), enabled: busy, refetchInterval: busy ? 1_000 : false })
+  const asked = useQuery({ queryKey: ['progress', it.id], queryFn: () => calls.progress(it.id), enabled: busy })
   const again = useMutation({ mutationFn: () => calls.reconcile(it.id), onSuccess: onChange })
   const resolve = useMutation({
     mutationFn: async (on_existing: 'adopt' | 'rename') => {

@@ -15,7 +15,7 @@ import { rate } from '../overview/Overview'
 
 export default function Integrations() {
   const operator = may(useRole(), 'operator')
-  const list = useQuery({ queryKey: ['integrations'], queryFn: () => calls.integrations({ limit: 200 }), refetchInterval: 5_000 })
+  const list = useQuery({ queryKey: ['integrations'], queryFn: () => calls.integrations({ limit: 200 }) })
   const drafts = useQuery({ queryKey: ['drafts'], queryFn: calls.drafts, enabled: operator })
   if (list.isPending) return <Waiting />
   const add = <Button component={Link} href="/integrations/new" leftSection={<IconPlus size={16} aria-hidden />}>New integration</Button>

@@ -6,10 +6,11 @@ import { ProblemError } from '../../api/problem'
 import type { LoginFound } from '../../api/types'
 import { count, duration } from '../../lib/format'
 import { parse, remedies } from '../../lib/connection-string'
+import { failedStage, stageNames } from '../../lib/login-stages'
 import { CopyBlock } from '../../ui/Copy'
 import { Note, sentence } from '../../ui/Note'
 import { Facts } from '../../ui/Page'
-import { State } from '../../ui/State'
+import { type Stage, Stages } from '../../ui/Stages'
 import type { DraftState } from './draft'
 
 /** Step 2: paste the string, see what it is, log in with it. */
@@ -72,7 +73,7 @@ export function StepLogin({ draft }: { draft: DraftState }) {
           value={pasted} onChange={(e) => { setPasted(e.currentTarget.value); login.reset() }} error={mistake?.message} errorProps={{ id: 'login-error' }}
           autosize minRows={2} maxRows={5} classNames={{ input: 'mono' }} autoComplete="off" spellCheck={false} autoFocus />
       )}
-      {login.isPending && <div role="status"><State tone="blue">Looking up the name, connecting, checking the certificate, asking the registry…</State></div>}
+      {(login.isPending || mistake || found) && <Stages label="Login, stage by stage" stages={stagesOf(login.isPending, mistake, found)} />}
       {mistake && (
         <Note tone="red" title="What to do" id="login-remedy" role="alert">
           {mistake.remedy}
@@ -88,6 +89,20 @@ export function StepLogin({ draft }: { draft: DraftState }) {
       </div>
     </form>
   )
+}
+
+/** Grammar, host, key, rights. The first was good before anybody was asked; what failed is marked, what was not tried is not. */
+function stagesOf(busy: boolean, failed: { code: string; message: string } | undefined, found: LoginFound | null): Stage[] {
+  const at = failed ? failedStage(failed.code) : busy ? 1 : stageNames.length
+  const tried = ['has all its parts', 'looking up the name, connecting, checking certificate and clock', 'showing the key to the identity registry', 'asking whether the policy may read and write there']
+  const good = found
+    ? ['has all its parts', `${found.host_name} answers, its certificate is trusted`, `the hub accepts the key of ${found.policy}`, found.can_write ? 'may read and write the registry' : 'may read the registry']
+    : ['has all its parts', 'answers, and its certificate is trusted', 'is accepted', 'are enough']
+  return stageNames.map((name, n) => {
+    if (n < at) return { name, state: 'done', words: good[n] }
+    if (n > at) return { name, state: 'to do' }
+    return failed ? { name, state: 'failed', words: failed.message } : { name, state: 'busy', words: `${tried[n]}…` }
+  })
 }
 
 /** What to quote when asking for help; never the string. */
