@@ -141,7 +141,7 @@ mod tests {
         for cut in 1..6 {
             fs::write(&path, &whole[..whole.len() - cut]).unwrap();
             assert_eq!(read(&path, "tests").unwrap(), ["one"]);
-            assert_eq!(fs::metadata(&path).unwrap().len() as usize, whole.len() - lines.len() / 2, "it is cut off");
+            assert_eq!(fs::metadata(&path).unwrap().len(), (whole.len() - lines.len() / 2) as u64, "it is cut off");
         }
         let mut broken = whole;
         let place = broken.len() - lines.len() / 2 - 3;
