@@ -45,7 +45,8 @@ export default function Palette({ pages, onClose }: { pages: { href: string; nam
   ]
   const hits: Hit[] = [...found, ...pages.map((page) => ({ key: page.href, group: 'Pages', name: page.name, act: to(page.href) })).filter(fits), ...commands.filter(fits)]
   const chosen = Math.min(at, hits.length - 1)
-  useEffect(() => list.current?.querySelector('[aria-selected="true"]')?.scrollIntoView({ block: 'nearest' }), [chosen])
+  // What it answers is none of the effect's: newer browsers answer a promise.
+  useEffect(() => { list.current?.querySelector('[aria-selected="true"]')?.scrollIntoView({ block: 'nearest' }) }, [chosen])
 
   const press = (event: KeyboardEvent) => {
     const step = event.key === 'ArrowDown' ? 1 : event.key === 'ArrowUp' ? -1 : 0
