@@ -137,10 +137,11 @@ impl Shared {
         let changes = conflicts
             .map(|binding| BindingChange { state: Some(BindingState::Creating), ..BindingChange::of(binding.device) });
         self.registry.change_bindings(id, changes.collect()).await?;
-        self.heal_as_asked(id).await?;
+        let healed = self.heal_as_asked(id).await;
         if self.converge_for_a_while(id).await? {
             self.verdict(id, None).await?;
         }
+        healed?;
         Ok(self.registry.integration(id).await?)
     }
 

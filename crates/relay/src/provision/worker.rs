@@ -47,6 +47,7 @@ impl Worker {
         let pending = Arc::clone(&shared);
         running.spawn(async move { pending.run_pending().await }.boxed());
         running.spawn(Arc::clone(&shared).run_healing().boxed());
+        running.spawn(Arc::clone(&shared).run_watch().boxed());
         running.spawn(Arc::clone(&shared).run_drift().boxed());
         let mut again = interval(shared.options.retry_every.max(Duration::from_secs(1)));
         again.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -1,7 +1,7 @@
 //! Carrying out what was decided.
 
 use hubward_iothub::registry::Device;
-use hubward_model::{BindingState, DeviceId, IntegrationId, OnMissing, OnMissingKeys, Timestamp};
+use hubward_model::{BindingState, DeviceId, IntegrationId, IntegrationState, OnMissing, OnMissingKeys, Timestamp};
 use hubward_registry::alarms::AlarmKind;
 use hubward_registry::{Actor, Binding, BindingChange, Heal, Integration, Keys, SecretString};
 use serde_json::json;
@@ -72,6 +72,10 @@ impl Shared {
         asked: bool,
     ) -> Result<(), ProvisionError> {
         let Some(integration) = self.still_wanted(id).await? else { return Ok(()) };
+        if integration.state == IntegrationState::Paused && !asked {
+            // Nothing is sent: what is found when it goes on is soon enough.
+            return Ok(());
+        }
         let rest = {
             let lock = self.hub_lock(&integration.host_name);
             let _writing = lock.lock().await;

@@ -17,13 +17,12 @@ pub(super) use look::{is_active, sight};
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use hubward_model::{DeviceId, IntegrationId};
 use hubward_registry::alarms::AlarmKind;
 use hubward_registry::{Error, Integration};
 use tokio::task::{Id, JoinSet};
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::sleep;
 use tracing::{error, warn};
 
 use super::alarms::OF_IDENTITY;
@@ -63,8 +62,6 @@ impl Shared {
         let mut healing: JoinSet<()> = JoinSet::new();
         let mut busy: HashMap<Id, String> = HashMap::new();
         let mut waiting: HashMap<String, HashMap<(IntegrationId, DeviceId), Told>> = HashMap::new();
-        let mut watch = interval(self.options.healing.watch_every.max(Duration::from_millis(1)));
-        watch.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = self.stop.cancelled() => break,
@@ -83,7 +80,6 @@ impl Shared {
                     };
                     busy.remove(&task);
                 }
-                _ = watch.tick() => self.watch().await,
             }
             let hosts: Vec<String> =
                 waiting.keys().filter(|host| !busy.values().any(|other| other == *host)).cloned().collect();

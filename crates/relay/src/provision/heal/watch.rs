@@ -1,20 +1,39 @@
 //! Hubs that cannot be reached: said once it lasts, and whether they are away or gone.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use hubward_iothub::fault::Cause;
 use hubward_iothub::registry::RegistryError;
 use hubward_model::{IntegrationState, Timestamp};
 use hubward_registry::Integration;
 use hubward_registry::alarms::AlarmKind;
+use tokio::time::{MissedTickBehavior, interval};
 use tracing::warn;
 
 use crate::provision::Shared;
 use crate::status::HubStatus;
 
 impl Shared {
-    /// Looks how the hubs of all integrations are.
-    pub(super) async fn watch(&self) {
+    /// Watches until the server stops.
+    pub(in crate::provision) async fn run_watch(self: Arc<Self>) {
+        let mut watch = interval(self.options.healing.watch_every.max(Duration::from_millis(1)));
+        watch.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                _ = watch.tick() => {}
+            }
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                () = self.watch() => {}
+            }
+        }
+    }
+
+    /// Looks how the hubs of all integrations are, side by side: one that is asked may not answer.
+    async fn watch(&self) {
         let integrations = match self.registry.integrations().await {
             Ok(integrations) => integrations,
             Err(error) => {
@@ -22,11 +41,13 @@ impl Shared {
                 return;
             }
         };
-        for integration in integrations {
+        let mut looks = Vec::with_capacity(integrations.len());
+        for integration in &integrations {
             if integration.state != IntegrationState::Removing {
-                self.watch_one(&integration).await;
+                looks.push(self.watch_one(integration));
             }
         }
+        join_all(looks).await;
     }
 
     async fn watch_one(&self, integration: &Integration) {
