@@ -785,7 +785,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Try again what is being made and what was in conflict. */
+        /** Compare with the hub and repair what differs, also where Hubward asks a person first. */
         post: operations["post_integrations_integration_reconcile"];
         delete?: never;
         options?: never;
@@ -804,6 +804,23 @@ export interface paths {
         put?: never;
         /** Send a test message through the lanes of an integration, and wait for the hub's word, for at most 30 s. */
         post: operations["post_integrations_integration_test"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/integrations/{integration}/drift": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Say how an integration differs from its hub. The hub is not asked for it: it is looked at all the time, slowly. */
+        get: operations["get_integrations_integration_drift"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -1938,6 +1955,7 @@ export interface components {
             device_id_template?: string | null;
             on_existing?: components["schemas"]["OnExisting"] | null;
             on_missing?: components["schemas"]["OnMissing"] | null;
+            on_missing_keys?: components["schemas"]["OnMissingKeys"] | null;
             on_full?: components["schemas"]["OnFull"] | null;
             /** @description Content type of raw bodies whose publisher named none. */
             content_type?: string | null;
@@ -1968,6 +1986,58 @@ export interface components {
             created_at: components["schemas"]["Timestamp"];
             /** @description When it was last touched. */
             updated_at: components["schemas"]["Timestamp"];
+        };
+        /** @description An identity that is not as Hubward knows it. */
+        DriftDifference: {
+            /** @description The device's name. */
+            device: string;
+            /** @description Its id in the hub. */
+            hub_device_id: string;
+            /** @description `missing`, `other_keys`, `made_again`, `disabled` or `no_keys`. */
+            what: string;
+            /** @description Since when that is known. */
+            since: components["schemas"]["Timestamp"];
+        };
+        /** @description An identity of ours that nobody uses. */
+        DriftOrphan: {
+            /** @description Its id in the hub. */
+            hub_device_id: string;
+            /** @description When Hubward made it. */
+            made_at: components["schemas"]["Timestamp"];
+            /** @description Whether it was seen in the hub; null: not looked for yet. */
+            seen?: boolean | null;
+        };
+        /** @description How an integration differs from its hub, as far as that was looked at. */
+        DriftShow: {
+            /** @description The hub's host name. */
+            host_name: string;
+            /**
+             * Format: int64
+             * @description Devices of the integration whose identity should exist.
+             */
+            bound: number;
+            /**
+             * @description How the hub is looked at: `list` (all at once), `query` (which there are, then one after the other), `get` (one after
+             *     the other); null before the first look.
+             */
+            by?: string | null;
+            /**
+             * Format: int64
+             * @description How many identities of this hub, over all its integrations, were looked at in the round under way.
+             */
+            looked_at: number;
+            /**
+             * Format: int64
+             * @description Of how many.
+             */
+            of: number;
+            complete_at?: components["schemas"]["Timestamp"] | null;
+            /** @description What differs. */
+            differences: components["schemas"]["DriftDifference"][];
+            /** @description Identities that Hubward made and that no device sends as any more; at most 100. */
+            orphans: components["schemas"]["DriftOrphan"][];
+            /** @description Why the hub could not be asked last, if it could not. */
+            last_error?: string | null;
         };
         /** @description A dead letter that failed again. */
         FailedDeadLetter: Record<string, never> & {
@@ -2071,6 +2141,7 @@ export interface components {
             device_id_template?: string | null;
             on_existing?: components["schemas"]["OnExisting"] | null;
             on_missing?: components["schemas"]["OnMissing"] | null;
+            on_missing_keys?: components["schemas"]["OnMissingKeys"] | null;
             on_full?: components["schemas"]["OnFull"] | null;
             /** @description Content type of raw bodies; an empty text: none any more. */
             content_type?: string | null;
@@ -2162,6 +2233,7 @@ export interface components {
             /** @description Content type of raw bodies whose publisher named none. */
             content_type?: string | null;
             on_full?: components["schemas"]["OnFull"] | null;
+            on_missing_keys?: components["schemas"]["OnMissingKeys"] | null;
         };
         /**
          * @description What an integration is doing
@@ -2397,6 +2469,7 @@ export interface components {
             device_id_template?: string | null;
             on_existing?: components["schemas"]["OnExisting"] | null;
             on_missing?: components["schemas"]["OnMissing"] | null;
+            on_missing_keys?: components["schemas"]["OnMissingKeys"] | null;
             on_full?: components["schemas"]["OnFull"] | null;
             /** @description Content type of raw bodies whose publisher named none. */
             content_type?: string | null;
@@ -2447,6 +2520,11 @@ export interface components {
          * @enum {string}
          */
         OnMissing: "recreate" | "hold" | "unbind";
+        /**
+         * @description Which keys an identity gets that is made again
+         * @enum {string}
+         */
+        OnMissingKeys: "same" | "new";
         /** @description Everything at one look. */
         Overview: {
             /** @description Devices. */
@@ -5656,6 +5734,34 @@ export interface operations {
             422: components["responses"]["422"];
             500: components["responses"]["500"];
             503: components["responses"]["503"];
+        };
+    };
+    get_integrations_integration_drift: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Name or id */
+                integration: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DriftShow"];
+                };
+            };
+            400: components["responses"]["400"];
+            401: components["responses"]["401"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            500: components["responses"]["500"];
         };
     };
     post_integrations_preview: {

@@ -187,6 +187,7 @@ pub(crate) async fn make(
     create.device_id_template = wanted.device_id_template.or(create.device_id_template);
     create.on_existing = wanted.on_existing.unwrap_or(create.on_existing);
     create.on_missing = wanted.on_missing.unwrap_or(create.on_missing);
+    create.on_missing_keys = wanted.on_missing_keys.unwrap_or(create.on_missing_keys);
     create.on_full = wanted.on_full.unwrap_or(create.on_full);
     create.content_type = wanted.content_type.or(create.content_type);
     let provisioner = services.relay.provisioner();
@@ -218,6 +219,7 @@ pub(crate) async fn edit(
         device_id_template: wanted.device_id_template,
         on_existing: wanted.on_existing,
         on_missing: wanted.on_missing,
+        on_missing_keys: wanted.on_missing_keys,
         on_full: wanted.on_full,
         content_type: wanted.content_type,
         hub_ca: wanted.hub_ca,
@@ -460,7 +462,7 @@ pub(crate) async fn resume(
     Ok(Json(shown(&services, &integration.id).await?))
 }
 
-/// Try again what is being made and what was in conflict.
+/// Compare with the hub and repair what differs, also where Hubward asks a person first.
 #[utoipa::path(post, path = "/integrations/{integration}/reconcile", tag = "integrations",
     params(("integration" = String, Path, description = "Name or id")), responses((status = 200, body = IntegrationShow)),
     security(("token" = ["operate"]), ("session" = ["operator"])))]
@@ -676,6 +678,7 @@ pub(crate) async fn summary(services: &Services, id: &IntegrationId) -> Result<I
         updated_at: Some(integration.updated_at),
         content_type: settings.content_type,
         on_full: Some(settings.on_full),
+        on_missing_keys: Some(settings.on_missing_keys),
     })
 }
 

@@ -29,6 +29,7 @@ pub mod console;
 pub mod dead_letters;
 pub mod devices;
 pub mod drafts;
+pub mod drift;
 pub mod error;
 mod etag;
 pub mod events;

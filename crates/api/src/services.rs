@@ -23,7 +23,7 @@ use crate::shapes::misc::{About, SettingShow};
 use crate::webhook::Notifier;
 use crate::{Access, ApiError, access, headers};
 use crate::{
-    alarms, audit, charts, connections, console, dead_letters, devices, drafts, events, health, hubs, import,
+    alarms, audit, charts, connections, console, dead_letters, devices, drafts, drift, events, health, hubs, import,
     integrations, openapi, overview, previews, server, session, signals, silence, tokens, users, webhook,
 };
 
@@ -109,6 +109,7 @@ pub(crate) fn routes(
         .merge(signals::routes())
         .merge(charts::routes())
         .merge(integrations::routes())
+        .merge(drift::routes())
         .merge(previews::routes())
         .merge(drafts::routes())
         .merge(hubs::routes())

@@ -89,6 +89,8 @@ model_words! {
     OnExisting: "What to do when the hub has an identity of the wanted id already",
     /// A missing identity.
     OnMissing: "What to do when an identity was deleted outside",
+    /// Keys of an identity made again.
+    OnMissingKeys: "Which keys an identity gets that is made again",
     /// A full backlog.
     OnFull: "What to do when a backlog reaches its limit",
     /// What an integration does.

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use hubward_model::{
-    BindingState, BodyFormat, IntegrationId, IntegrationState, OnExisting, OnFull, OnMissing, Timestamp, Transport,
+    BindingState, BodyFormat, IntegrationId, IntegrationState, OnExisting, OnFull, OnMissing, OnMissingKeys, Timestamp,
+    Transport,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -99,6 +100,10 @@ pub struct IntegrationShow {
     #[serde(default)]
     #[schema(value_type = Option<words::OnFull>)]
     pub on_full: Option<OnFull>,
+    /// Which keys an identity gets that is made again.
+    #[serde(default)]
+    #[schema(value_type = Option<words::OnMissingKeys>)]
+    pub on_missing_keys: Option<OnMissingKeys>,
 }
 
 /// What is in the way.
@@ -451,6 +456,10 @@ pub struct NewIntegration {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<words::OnMissing>)]
     pub on_missing: Option<OnMissing>,
+    /// Which keys an identity gets that is made again: `same` or `new`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<words::OnMissingKeys>)]
+    pub on_missing_keys: Option<OnMissingKeys>,
     /// What to do when a backlog is full.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<words::OnFull>)]
@@ -499,6 +508,10 @@ pub struct DraftCreate {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<words::OnMissing>)]
     pub on_missing: Option<OnMissing>,
+    /// Which keys an identity gets that is made again: `same` or `new`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<words::OnMissingKeys>)]
+    pub on_missing_keys: Option<OnMissingKeys>,
     /// What to do when a backlog is full.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<words::OnFull>)]
@@ -523,6 +536,7 @@ impl DraftCreate {
             device_id_template: self.device_id_template,
             on_existing: self.on_existing,
             on_missing: self.on_missing,
+            on_missing_keys: self.on_missing_keys,
             on_full: self.on_full,
             content_type: self.content_type,
             hub_ca: None,
@@ -566,6 +580,10 @@ pub struct IntegrationEdit {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<words::OnMissing>)]
     pub on_missing: Option<OnMissing>,
+    /// Which keys an identity gets that is made again: `same` or `new`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<words::OnMissingKeys>)]
+    pub on_missing_keys: Option<OnMissingKeys>,
     /// What to do when a backlog is full.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<words::OnFull>)]

@@ -7,6 +7,7 @@ pub mod alarms;
 pub mod dead_letters;
 pub mod devices;
 pub mod drafts;
+pub mod drift;
 pub mod events;
 pub mod integrations;
 pub mod misc;

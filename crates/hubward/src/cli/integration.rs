@@ -1,6 +1,7 @@
 //! `hubward integration …`
 
 mod args;
+mod drift;
 
 use std::path::Path;
 use std::time::Duration;
@@ -33,7 +34,11 @@ pub(super) async fn run(args: IntegrationArgs, json: bool) -> Result<(), Failure
         IntegrationCommand::Test(named) => test(&client, &named.name, json).await,
         IntegrationCommand::Pause(named) => act(&client, &named.name, "pause", json).await,
         IntegrationCommand::Resume(named) => act(&client, &named.name, "resume", json).await,
-        IntegrationCommand::Reconcile(named) => act(&client, &named.name, "reconcile", json).await,
+        IntegrationCommand::Reconcile(named) => {
+            act(&client, &named.name, "reconcile", json).await?;
+            if json { Ok(()) } else { drift::after_repair(&client, &named.name).await }
+        }
+        IntegrationCommand::Drift(named) => drift::run(&client, &named.name, json).await,
         IntegrationCommand::Edit(edit) => run_edit(&client, edit, json).await,
         IntegrationCommand::Remove { name, keep_identities, discard_backlog } => {
             let query =
@@ -133,6 +138,7 @@ async fn run_add(client: &Client, args: AddArgs, json: bool) -> Result<(), Failu
         device_id_template: args.settings.device_id_template,
         on_existing: args.settings.on_existing,
         on_missing: args.settings.on_missing,
+        on_missing_keys: args.settings.on_missing_keys,
         hub_ca,
         hub_endpoint,
     };
@@ -154,6 +160,7 @@ async fn run_edit(client: &Client, args: EditArgs, json: bool) -> Result<(), Fai
         device_id_template: args.settings.device_id_template,
         on_existing: args.settings.on_existing,
         on_missing: args.settings.on_missing,
+        on_missing_keys: args.settings.on_missing_keys,
         hub_ca,
         hub_endpoint,
         add_devices: args.add_devices.iter().map(|text| bind(text)).collect(),

@@ -146,6 +146,7 @@ impl Plan {
             device_id_template: None,
             on_existing: None,
             on_missing: None,
+            on_missing_keys: None,
             hub_ca: None,
             hub_endpoint: None,
         };

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use hubward_model::{BodyFormat, OnExisting, OnMissing, Transport};
+use hubward_model::{BodyFormat, OnExisting, OnMissing, OnMissingKeys, Transport};
 
 use crate::cli::api::ApiArgs;
 
@@ -41,7 +41,10 @@ pub(super) enum IntegrationCommand {
     /// Send again
     #[command(after_help = "Examples:\n  hubward integration resume azure")]
     Resume(Named),
-    /// Compare with the hub's identity registry and repair
+    /// Say how its identities differ from what the hub has
+    #[command(after_help = "Examples:\n  hubward integration drift azure")]
+    Drift(Named),
+    /// Compare with the hub's identity registry and repair; makes again what was deleted twice or with many others
     #[command(after_help = "Examples:\n  hubward integration reconcile azure")]
     Reconcile(Named),
     /// Change an integration while signals stream
@@ -130,6 +133,9 @@ pub(super) struct SettingArgs {
     /// When an identity was deleted outside: recreate, hold or unbind
     #[arg(long, value_parser = words::<OnMissing>, value_name = "WHAT")]
     pub(super) on_missing: Option<OnMissing>,
+    /// Keys of an identity that is made again: same or new
+    #[arg(long, value_parser = words::<OnMissingKeys>, value_name = "WHICH")]
+    pub(super) on_missing_keys: Option<OnMissingKeys>,
 }
 
 #[derive(Debug, Args)]
