@@ -105,6 +105,32 @@ impl Hub {
         Ok(path)
     }
 
+    /// Lets something go wrong, as `hubward local-hub fault` does: asks the admin API. Answers the fault's number.
+    pub async fn begin_fault(&self, fault: &Value) -> Result<u64> {
+        let begun = self.admin(reqwest::Method::POST, "/faults", Some(fault)).await?;
+        begun["id"].as_u64().with_context(|| format!("a fault has a number: {begun}"))
+    }
+
+    /// Ends what goes wrong.
+    pub async fn end_fault(&self, number: u64) -> Result<()> {
+        self.admin(reqwest::Method::DELETE, &format!("/faults/{number}"), None).await.map(drop)
+    }
+
+    async fn admin(&self, method: reqwest::Method, path: &str, body: Option<&Value>) -> Result<Value> {
+        let file = self.folder.path().join("data").join("admin.json");
+        let admin: Value = serde_json::from_str(&std::fs::read_to_string(file).context("read admin.json")?)?;
+        let (url, token) = (admin["url"].as_str().context("a URL")?, admin["token"].as_str().context("a token")?);
+        // The crypto provider is the one every test of this process shares; who comes first sets it.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let mut request = reqwest::Client::new().request(method, format!("{url}{path}")).bearer_auth(token);
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let answer = request.send().await.context("ask the hub")?.error_for_status()?;
+        let text = answer.text().await?;
+        Ok(if text.is_empty() { Value::Null } else { serde_json::from_str(&text)? })
+    }
+
     /// Kills it as a power cut would.
     pub fn kill(&mut self) -> Result<()> {
         self.process.take().context("the hub runs")?.kill()

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use hubward_iothub::connection_string::{ServiceString, SharedAccessKey};
 use hubward_iothub::endpoints::Endpoints;
-use hubward_iothub::registry::{Device, IfMatch, NewDevice, RegistryClient, Settings};
+use hubward_iothub::registry::{Device, DeviceAuthentication, IfMatch, NewDevice, RegistryClient, Settings};
 use hubward_iothub::tls;
 
 use crate::hub::Hub;
@@ -43,6 +43,15 @@ impl Portal {
     pub async fn enable(&self, id: &str, enabled: bool) -> Result<()> {
         let mut device = self.find(id).await?.with_context(|| format!("{id} is there"))?;
         device.enabled = enabled;
+        self.client.update(&device, IfMatch::Any).await?;
+        Ok(())
+    }
+
+    /// Gives an identity other keys.
+    pub async fn roll_keys(&self, id: &str) -> Result<()> {
+        let mut device = self.find(id).await?.with_context(|| format!("{id} is there"))?;
+        let (primary, secondary) = (SharedAccessKey::random(), SharedAccessKey::random());
+        device.authentication = DeviceAuthentication::Keys { primary, secondary };
         self.client.update(&device, IfMatch::Any).await?;
         Ok(())
     }
