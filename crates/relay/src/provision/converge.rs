@@ -137,7 +137,7 @@ impl Shared {
         let changes = conflicts
             .map(|binding| BindingChange { state: Some(BindingState::Creating), ..BindingChange::of(binding.device) });
         self.registry.change_bindings(id, changes.collect()).await?;
-        let healed = self.heal_as_asked(id).await;
+        let healed = Box::pin(self.heal_as_asked(id)).await;
         if self.converge_for_a_while(id).await? {
             self.verdict(id, None).await?;
         }

@@ -222,7 +222,7 @@ impl Shared {
         if self.drift.round(host, |round| round.next.is_some_and(|next| next > Instant::now())) {
             return;
         }
-        match self.look(integration).await {
+        match Box::pin(self.look(integration)).await {
             Ok(()) => {}
             Err(ProvisionError::Hub(error)) => {
                 self.not_heard(integration, &error).await;

@@ -82,7 +82,7 @@ impl Shared {
             self.judge(&integration, suspects, asked).await?
         };
         for binding in rest.unbind {
-            self.unbind(&integration, binding).await?;
+            Box::pin(self.unbind(&integration, binding)).await?;
         }
         if rest.recreate {
             self.converge_for_a_while(id).await?;

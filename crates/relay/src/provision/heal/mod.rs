@@ -133,7 +133,7 @@ impl Shared {
         for (integration, suspects) in suspects {
             for some in suspects.chunks(AT_A_TIME) {
                 let some: Suspects = some.iter().cloned().collect();
-                match self.heal(&integration, &some, false).await {
+                match Box::pin(self.heal(&integration, &some, false)).await {
                     Ok(()) | Err(ProvisionError::Stopping) => {}
                     Err(error) => warn!(%integration, %error, "identities could not be looked after; they hold"),
                 }
@@ -147,7 +147,7 @@ impl Shared {
         let suspects = self.differing(&integration).await?;
         for some in suspects.chunks(AT_A_TIME) {
             let some = some.iter().map(|device| (device.clone(), (Finding::Missing, "reconcile".to_owned())));
-            self.heal(id, &some.collect(), true).await?;
+            Box::pin(self.heal(id, &some.collect(), true)).await?;
         }
         self.clear(&[AlarmKind::ManyIdentitiesGone], id, None).await;
         Ok(())
