@@ -170,7 +170,12 @@ async fn a_test_message_tells_a_good_a_disabled_and_a_deleted_device_apart() {
     let world = World::start().await.unwrap();
     let portal = Portal::log_in(&world.hub).unwrap();
     world.add_devices(&["good", "disabled", "deleted"]).await.unwrap();
-    world.bind("lab", &["good", "disabled", "deleted"]).await.unwrap();
+    // Else the deleted one is made again while this looks.
+    let mut add = world.add_args("lab", "Temp").unwrap();
+    add.extend(["--device", "good", "--device", "disabled", "--device", "deleted"].map(str::to_owned));
+    add.extend(["--on-missing", "hold"].map(str::to_owned));
+    world.run(&add).await.unwrap();
+    world.wait_for_state("lab", "active").await.unwrap();
     portal.enable(&world.hub_device_id("lab", "disabled").await.unwrap(), false).await.unwrap();
     portal.delete(&world.hub_device_id("lab", "deleted").await.unwrap()).await.unwrap();
 

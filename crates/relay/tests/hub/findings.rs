@@ -1,6 +1,7 @@
 use hubward_iothub::registry::IfMatch;
-use hubward_model::{BindingState, IntegrationState};
+use hubward_model::{BindingState, IntegrationState, OnMissing};
 use hubward_registry::DeadLetterFilter;
+use hubward_relay::provision::Edit;
 
 use crate::kit::Kit;
 
@@ -41,6 +42,9 @@ async fn a_deleted_identity_holds_its_lane_and_drain_says_what_waits() {
     let kit = Kit::new(2).await;
     let integration = kit.integrate().await;
     let hub_device_id = kit.until_status(&integration, |device| device.attached).await.hub_device_id;
+    // Else it is made again while this looks.
+    let hold = Edit { on_missing: Some(OnMissing::Hold), ..Edit::default() };
+    kit.handle().provisioner().edit(&integration.id, hold).await.unwrap();
     kit.identities().delete(&hub_device_id, IfMatch::Any).await.unwrap();
     for device in &kit.devices {
         kit.publish(device, "x").await;
