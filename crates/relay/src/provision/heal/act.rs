@@ -344,9 +344,9 @@ impl Shared {
         warn!(integration = %id, identity = binding.hub_device_id, discarded = lost, "deleted outside: unbound");
         let detail = json!({"integration": integration.name, "device": binding.device, "discarded": lost,
             "on_missing": OnMissing::Unbind});
-        self.note("identity.unbind", &binding.hub_device_id, detail).await;
         self.remember(&binding, "unbound", false).await?;
         self.clear(&OF_IDENTITY, id, Some(&binding.device)).await;
+        self.note("identity.unbind", &binding.hub_device_id, detail).await;
         Ok(())
     }
 
