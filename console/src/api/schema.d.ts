@@ -2887,6 +2887,7 @@ export interface components {
                 /** @description Content type of raw bodies whose publisher named none. */
                 content_type?: string | null;
                 on_full?: components["schemas"]["OnFull"] | null;
+                on_missing_keys?: components["schemas"]["OnMissingKeys"] | null;
             }[];
             /** @description What to give as `cursor` (signals: `from`) for the next part; null at the end. */
             next?: string | null;
