@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::process::Process;
+use crate::process::{PATIENCE, Process};
 
 /// A running local hub: its folder outlives its process.
 pub struct Hub {
@@ -122,7 +122,8 @@ impl Hub {
         let (url, token) = (admin["url"].as_str().context("a URL")?, admin["token"].as_str().context("a token")?);
         // The crypto provider is the one every test of this process shares; who comes first sets it.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let mut request = reqwest::Client::new().request(method, format!("{url}{path}")).bearer_auth(token);
+        let client = reqwest::Client::builder().timeout(PATIENCE).build().context("make a client")?;
+        let mut request = client.request(method, format!("{url}{path}")).bearer_auth(token);
         if let Some(body) = body {
             request = request.json(body);
         }
