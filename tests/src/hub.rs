@@ -1,9 +1,11 @@
 //! `hubward local-hub` as a process of its own, so that it can be killed and started apart from the server.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use serde_json::Value;
+use anyhow::{Context, Result, bail, ensure};
+use reqwest::Method;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::process::{PATIENCE, Process};
@@ -75,6 +77,43 @@ impl Hub {
         self.info["ca_file"].as_str().unwrap_or_default()
     }
 
+    /// Where a listener of it is reached, for example `amqps`.
+    pub fn address(&self, listener: &str) -> Result<String> {
+        let address = self.info[listener].as_str();
+        Ok(address.with_context(|| format!("the hub listens for {listener}"))?.to_owned())
+    }
+
+    /// Asks its admin API, for example `POST /faults`; answers its JSON.
+    pub async fn admin(&self, method: Method, path: &str, body: &Value) -> Result<Value> {
+        // The crypto provider is the one every test of this process shares; who comes first sets it.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let file = std::fs::read(self.folder.path().join("data").join("admin.json")).context("read its admin file")?;
+        let file: Value = serde_json::from_slice(&file).context("the admin file is JSON")?;
+        let text = |key: &str| file[key].as_str().with_context(|| format!("the admin file has {key}"));
+        let client = reqwest::Client::builder().timeout(PATIENCE).no_proxy().build().context("make a client")?;
+        let mut request = client.request(method, format!("{}{path}", text("url")?)).bearer_auth(text("token")?);
+        if !body.is_null() {
+            request = request.json(body);
+        }
+        let answer = request.send().await.context("ask the hub")?;
+        let (status, text) = (answer.status(), answer.text().await.context("read its answer")?);
+        ensure!(status.is_success(), "{path} {body}: {status} {text}");
+        Ok(serde_json::from_str(&text).unwrap_or_default())
+    }
+
+    /// Ends all faults.
+    pub async fn clear_faults(&self) -> Result<()> {
+        self.admin(Method::DELETE, "/faults", &Value::Null).await?;
+        Ok(())
+    }
+
+    /// Moves its clock ahead.
+    pub async fn advance(&self, by: Duration) -> Result<()> {
+        let millis = u64::try_from(by.as_millis()).context("a time that can be")?;
+        self.admin(Method::POST, "/clock", &json!({ "advance_ms": millis })).await?;
+        Ok(())
+    }
+
     /// `localhost:PORT` of the HTTPS listener, as its connection strings name it.
     pub fn host(&self) -> Result<String> {
         let string = self.connection_string("registryReadWrite");
@@ -107,29 +146,13 @@ impl Hub {
 
     /// Lets something go wrong, as `hubward local-hub fault` does: asks the admin API. Answers the fault's number.
     pub async fn begin_fault(&self, fault: &Value) -> Result<u64> {
-        let begun = self.admin(reqwest::Method::POST, "/faults", Some(fault)).await?;
+        let begun = self.admin(Method::POST, "/faults", fault).await?;
         begun["id"].as_u64().with_context(|| format!("a fault has a number: {begun}"))
     }
 
     /// Ends what goes wrong.
     pub async fn end_fault(&self, number: u64) -> Result<()> {
-        self.admin(reqwest::Method::DELETE, &format!("/faults/{number}"), None).await.map(drop)
-    }
-
-    async fn admin(&self, method: reqwest::Method, path: &str, body: Option<&Value>) -> Result<Value> {
-        let file = self.folder.path().join("data").join("admin.json");
-        let admin: Value = serde_json::from_str(&std::fs::read_to_string(file).context("read admin.json")?)?;
-        let (url, token) = (admin["url"].as_str().context("a URL")?, admin["token"].as_str().context("a token")?);
-        // The crypto provider is the one every test of this process shares; who comes first sets it.
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let client = reqwest::Client::builder().timeout(PATIENCE).build().context("make a client")?;
-        let mut request = client.request(method, format!("{url}{path}")).bearer_auth(token);
-        if let Some(body) = body {
-            request = request.json(body);
-        }
-        let answer = request.send().await.context("ask the hub")?.error_for_status()?;
-        let text = answer.text().await?;
-        Ok(if text.is_empty() { Value::Null } else { serde_json::from_str(&text)? })
+        self.admin(Method::DELETE, &format!("/faults/{number}"), &Value::Null).await.map(drop)
     }
 
     /// Kills it as a power cut would.

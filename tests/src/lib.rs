@@ -13,12 +13,14 @@
 //! - [`events`]: what arrived at the hub, and the rules it must keep (every signal, order, repeats);
 //! - [`world`]: a server and a hub together, and what most tests do with them;
 //! - [`azure`]: what Hubward does at a hub, done at one, and what that hub answers where documents are silent;
-//! - [`proxy`]: a TCP proxy between any two parts that can cut and hold connections.
+//! - [`proxy`]: a TCP proxy between any two parts that can cut, delay and hold what flows;
+//! - [`faults`]: the kit of the fault suite: seeds, a scene to break, and the one verdict.
 
 pub mod azure;
 pub mod cli;
 pub mod device;
 pub mod events;
+pub mod faults;
 pub mod http;
 pub mod hub;
 pub mod hub_fleet;

@@ -140,8 +140,8 @@ fn every_path_that_architecture_names_exists() {
     assert!(named > 0, "ARCHITECTURE.md names files");
 }
 
-#[test]
-fn every_test_that_holds_an_invariant_exists() {
+/// All Rust and Python sources, tests among them.
+fn sources() -> String {
     let mut sources = String::new();
     let mut folders = vec![root().join("crates"), root().join("tests")];
     while let Some(path) = folders.pop() {
@@ -151,16 +151,44 @@ fn every_test_that_holds_an_invariant_exists() {
             sources.push_str(&std::fs::read_to_string(&path).unwrap_or_default());
         }
     }
+    sources
+}
+
+/// Fails unless `row` names tests, all of which are in `sources`.
+fn assert_tests_exist(row: &str, sources: &str) {
+    let tests: Vec<&str> = row.split('`').skip(1).step_by(2).collect();
+    assert!(!tests.is_empty(), "no test holds: {row}");
+    for test in tests {
+        let defined = [format!("fn {test}("), format!("def {test}(")];
+        assert!(defined.iter().any(|text| sources.contains(text)), "there is no test {test}");
+    }
+}
+
+#[test]
+fn every_test_that_holds_an_invariant_exists() {
+    let sources = sources();
     let text = std::fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
     let table = text.split("## Invariants").nth(1).unwrap().split("\n## ").next().unwrap();
     let rows: Vec<&str> = table.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| #")).collect();
     assert_eq!(rows.len(), 11, "every invariant has a row");
     for row in rows {
-        let tests: Vec<&str> = row.split('`').skip(1).step_by(2).collect();
-        assert!(!tests.is_empty(), "no test holds: {row}");
-        for test in tests {
-            let defined = [format!("fn {test}("), format!("def {test}(")];
-            assert!(defined.iter().any(|text| sources.contains(text)), "there is no test {test}");
-        }
+        assert_tests_exist(row, &sources);
+    }
+}
+
+#[test]
+fn every_fault_of_the_documentation_is_linked_to_a_test_that_exists() {
+    let sources = sources();
+    let text = std::fs::read_to_string(root().join("docs/faults.md")).unwrap();
+    let rows: Vec<Vec<&str>> = text
+        .lines()
+        .filter(|line| line.starts_with("| ") && !line.starts_with("| what breaks"))
+        .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
+        .collect();
+    assert!(!rows.is_empty(), "docs/faults.md has rows");
+    for row in rows {
+        assert_eq!(row.len(), 5, "what breaks, what you see, what Hubward does, what you do, test: {row:?}");
+        assert!(row.iter().all(|cell| !cell.is_empty()), "an empty cell: {row:?}");
+        assert_tests_exist(row[4], &sources);
     }
 }

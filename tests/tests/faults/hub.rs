@@ -1,0 +1,137 @@
+//! A hub that does what hubs do: loses answers, throttles, counts its day, lets links be stolen, has another time.
+
+use std::time::Duration;
+
+use hubward_tests::faults::{Allowed, Scene, Setting, for_each_seed};
+use reqwest::Method;
+use serde_json::json;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dispositions_are_lost() {
+    for_each_seed("dispositions lost", async |mut dice| {
+        let scene = Scene::open(&mut dice, Setting::devices(3)).await?;
+        scene.more_signals(dice.number(1..=60)).await?;
+        // Stored, and the connection dropped instead of the acknowledgement.
+        scene.hub.begin_fault(&json!({ "fault": "drop", "after": dice.number(1..=8), "count": 2 })).await?;
+        scene.more_signals(dice.number(60..=120)).await?;
+        // Neither stored nor acknowledged.
+        scene
+            .hub
+            .begin_fault(&json!({ "fault": "drop", "after": dice.number(1..=8), "count": 1, "lost": true }))
+            .await?;
+        scene.more_signals(dice.number(60..=120)).await?;
+        // Stored, and nothing said until the connection ends.
+        let silent =
+            scene.hub.begin_fault(&json!({ "fault": "no-disposition", "device": scene.ids[0], "count": 1 })).await?;
+        let struck = async || -> anyhow::Result<bool> {
+            let faults = scene.hub.admin(Method::GET, "/faults", &json!(null)).await?;
+            Ok(faults.as_array().is_some_and(|faults| faults.iter().all(|fault| fault["id"] != silent)))
+        };
+        scene.until("a disposition is missing", struck).await?;
+        scene.more_signals(dice.number(20..=60)).await?;
+        scene.to_hub.cut();
+        scene.end(Allowed::default()).await
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_is_stolen() {
+    for_each_seed("a link stolen", async |mut dice| {
+        let scene = Scene::open(&mut dice, Setting::devices(3)).await?;
+        scene.more_signals(dice.number(1..=60)).await?;
+        scene.hub.begin_fault(&json!({ "fault": "link-stolen", "device": scene.ids[1], "count": 1 })).await?;
+        scene.more_signals(dice.number(60..=120)).await?;
+        scene.end(Allowed::default()).await
+    })
+    .await
+    .unwrap();
+}
+
+/// A hub of this tier, with more signals at once than it lets pass in a second.
+async fn a_hub_of(tier: &'static str) {
+    for_each_seed(&format!("a hub of tier {tier}"), async |mut dice| {
+        let scene = Scene::open(&mut dice, Setting::devices(4).hub(&["--tier", tier, "--queue", "300ms"])).await?;
+        scene.more_signals(dice.number(250..=350)).await?;
+        scene.end(Allowed::default()).await
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hub_of_tier_s1_throttles() {
+    a_hub_of("S1").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hub_of_tier_s3_keeps_up() {
+    a_hub_of("S3").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_hub_says_that_it_is_busy_or_throttles() {
+    for_each_seed("a hub that refuses for now", async |mut dice| {
+        let scene = Scene::open(&mut dice, Setting::devices(3)).await?;
+        scene.more_signals(dice.number(1..=60)).await?;
+        scene.hub.begin_fault(&json!({ "fault": "throttle", "count": dice.number(1..=3) })).await?;
+        scene.more_signals(dice.number(30..=80)).await?;
+        scene.hub.begin_fault(&json!({ "fault": "outage", "as": "error", "device": scene.ids[0], "count": 1 })).await?;
+        scene.hub.admin(Method::DELETE, &format!("/devices/{}/connection", scene.ids[0]), &json!(null)).await?;
+        scene.more_signals(dice.number(30..=80)).await?;
+        scene.end(Allowed::default()).await
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_days_messages_are_used_up() {
+    for_each_seed("the day's messages used up", async |mut dice| {
+        let scene = Scene::open(&mut dice, Setting::devices(2)).await?;
+        scene.more_signals(dice.number(1..=60)).await?;
+        scene.hub.begin_fault(&json!({ "fault": "quota" })).await?;
+        scene.more_signals(dice.number(30..=80)).await?;
+        scene.wait_until("waiting", |shown| shown["waiting"].as_u64().unwrap_or_default() > 0).await?;
+        // The day is over, and somebody says "retry now" instead of waiting for the next probe.
+        scene.hub.clear_faults().await?;
+        scene.post("/api/v1/integrations/lab/resume").await?;
+        scene.end(Allowed::default()).await
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_hubs_clock_jumps_ahead_and_back() {
+    for_each_seed("clocks jump", async |mut dice| {
+        let mut scene = Scene::open(&mut dice, Setting::devices(2)).await?;
+        scene.more_signals(dice.number(1..=60)).await?;
+        // For the hub every token of ours has expired.
+        scene.hub.advance(Duration::from_secs(2 * 3600)).await?;
+        scene.more_signals(dice.number(30..=80)).await?;
+        // A hub that starts has the machine's clock again.
+        scene.hub.kill()?;
+        scene.hub.start_again().await?;
+        scene.more_signals(dice.number(1..=60)).await?;
+        scene.end(Allowed::default()).await
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_policys_key_is_rolled() {
+    for_each_seed("the policy's key rolled", async |mut dice| {
+        let scene = Scene::open(&mut dice, Setting::devices(2)).await?;
+        scene.more_signals(dice.number(1..=60)).await?;
+        scene.hub.begin_fault(&json!({ "fault": "token-refused", "policy": "registryReadWrite" })).await?;
+        // Lanes go on with the devices' own keys, over a new connection too.
+        scene.to_hub.cut();
+        scene.more_signals(dice.number(30..=80)).await?;
+        scene.end(Allowed::default()).await
+    })
+    .await
+    .unwrap();
+}
