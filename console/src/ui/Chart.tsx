@@ -40,7 +40,7 @@ export default function Chart({ label, lines, data, kind = 'line', height = 200,
       ms: 1,
       legend: { show: false },
       cursor: { y: false, points: { size: 7 } },
-      scales: { x: { time: true }, ...(zero ? { y: { range: (_: uPlot, __: number, most: number) => [0, Math.max(1, most * 1.1)] as [number, number] } } : {}) },
+      scales: { x: { time: true, ...(zero ? { range: (_: uPlot, low: number, high: number) => around(low, high, current.current[0].length) } : {}) }, ...(zero ? { y: { range: (_: uPlot, __: number, most: number) => [0, Math.max(1, most * 1.1)] as [number, number] } } : {}) },
       axes: [
         { ...axis, values: (_, splits) => timeWords(splits), space: 80, size: 30 },
         { ...axis, size: 64, values: (_, splits) => splits.map((v) => `${shownValue(v)}${lines[0]?.unit && lines.length === 1 ? ` ${lines[0].unit}` : ''}`) },
@@ -86,6 +86,12 @@ export default function Chart({ label, lines, data, kind = 'line', height = 200,
       </figcaption>
     </figure>
   )
+}
+
+/** With room for the halves of the first and the last bar. */
+function around(low: number, high: number, many: number): [number, number] {
+  const half = (high - low) / Math.max(1, many - 1) / 2
+  return [low - half, high + half]
 }
 
 function timeWords(splits: number[]): string[] {

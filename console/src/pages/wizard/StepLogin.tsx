@@ -101,7 +101,8 @@ function stagesOf(busy: boolean, failed: { code: string; message: string } | und
   return stageNames.map((name, n) => {
     if (n < at) return { name, state: 'done', words: good[n] }
     if (n > at) return { name, state: 'to do' }
-    return failed ? { name, state: 'failed', words: failed.message } : { name, state: 'busy', words: `${tried[n]}…` }
+    // What is wrong stands under the field, what to do below.
+    return failed ? { name, state: 'failed' } : { name, state: 'busy', words: `${tried[n]}…` }
   })
 }
 
