@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hubward_model::{DeviceId, Offset, Record, Timestamp};
 
@@ -236,6 +236,7 @@ impl Committer {
     /// One write, or a few if it is large, and one sync.
     fn write(&mut self, part: &[Record]) -> io::Result<Written> {
         let Some(active) = &self.active else { return Err(io::Error::other("no segment to write to")) };
+        let begun = Instant::now();
         let mut written = Written {
             at: active.at,
             marks: Vec::new(),
@@ -284,6 +285,7 @@ impl Committer {
         }
         active.file.sync()?;
         self.shared.counters.syncs.fetch_add(1, Ordering::Relaxed);
+        self.shared.counters.committed(begun.elapsed());
         Ok(written)
     }
 
@@ -312,6 +314,7 @@ impl Committer {
 
         lock(&shared.devices).extend(written.devices);
         shared.counters.records.fetch_add(part.len() as u64, Ordering::Relaxed);
+        shared.counters.bytes.fetch_add(size, Ordering::Relaxed);
         let used = shared.used.fetch_add(size, Ordering::AcqRel) + size;
         for chunk in chunks(part) {
             shared.cache.push(chunk);

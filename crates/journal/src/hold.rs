@@ -19,13 +19,13 @@ use crate::format::header::{HEADER_SIZE, Header, Purpose};
 use crate::format::index::{self, Devices, Mark};
 use crate::journal::Journal;
 use crate::reader::{CHUNK_BYTES, CHUNK_RECORDS};
-use crate::recovery;
+use crate::recovery::{self, Touch};
 use crate::scan::{Scanner, Step};
 use crate::segment::{Segment, Start, file_name, index_path, lock, wants_mark};
 use crate::shared::Shared;
 
 /// Folder of all hold files, in the journal's.
-const FOLDER: &str = "hold";
+pub(crate) const FOLDER: &str = "hold";
 /// Size of a segment of a hold file, at most; the journal's own may be smaller.
 const SEGMENT_BYTES: u64 = 8 << 20;
 /// Serial of the first entry ever.
@@ -170,7 +170,7 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.unwrap_or(Err(HoldError::Closed { name }))
 }
 
-fn is_name(name: &str) -> bool {
+pub(crate) fn is_name(name: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
     (1..=64).contains(&name.len())
         && name.bytes().all(fits)
@@ -266,8 +266,8 @@ impl Inner {
         for parent in [&root.join(FOLDER), &root] {
             files.sync_dir(parent).map_err(HoldError::io("sync", parent))?;
         }
-        let (found, next_number) = recovery::find(files.as_ref(), &dir).map_err(opening)?;
-        let recovered = recovery::recover(files.as_ref(), found, Purpose::Hold).map_err(opening)?;
+        let (found, next_number) = recovery::find(files.as_ref(), &dir, Touch::Mend).map_err(opening)?;
+        let recovered = recovery::recover(files.as_ref(), found, Purpose::Hold, Touch::Mend).map_err(opening)?;
         let state = State {
             next: recovered.segments.last().map_or(FIRST, |last| last.end().to_raw()),
             segments: recovered.segments,

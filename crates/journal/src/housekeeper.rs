@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use hubward_model::{Offset, Timestamp};
 
 use crate::active::{Blank, Room, Spare};
+use crate::clock::Clock;
 use crate::crashsafe;
 use crate::error::{AppendError, Full};
 use crate::files::remove_if_there;
@@ -31,6 +32,7 @@ pub(crate) struct Housekeeper {
     doomed: Mutex<Vec<Arc<Segment>>>,
     /// When the size of refused records was last forgotten.
     forgotten: Mutex<Instant>,
+    clock: Mutex<Clock>,
     capacity: u64,
     soft_limit: AtomicU64,
 }
@@ -54,6 +56,7 @@ impl Housekeeper {
             ended: Mutex::default(),
             doomed: Mutex::default(),
             forgotten: Mutex::new(Instant::now()),
+            clock: Mutex::new(Clock::new(Timestamp::now(), Instant::now())),
             capacity,
             soft_limit: AtomicU64::new(0),
         };
@@ -218,12 +221,12 @@ impl Housekeeper {
         {
             let mut segments = lock(&shared.segments);
             let needed = lock(&shared.pins).lowest();
-            let now = Timestamp::now();
+            let now = lock(&self.clock).now(Timestamp::now(), Instant::now());
             while let Some(segment) = segments.first() {
                 // The last one with records says how far offsets have come.
                 let is_last = !segments[1..].iter().any(|later| !later.is_empty());
                 let needless = segment.is_sealed() && !is_last && needed.is_none_or(|needed| segment.end() <= needed);
-                let history_is_over = now.since(segment.summary().last_received_at) > shared.options.history;
+                let history_is_over = now.since(last_received(&segments, now)) > shared.options.history;
                 let pressed = shared.used.load(Ordering::Acquire) > self.soft_limit();
                 if !needless || !(history_is_over || pressed) {
                     break;
@@ -284,4 +287,13 @@ impl Housekeeper {
     fn forget_devices(&self, oldest: Offset) {
         lock(&self.shared.devices).retain(|_, last| *last >= oldest);
     }
+}
+
+/// When the first segment's last record was received. Where that is yet to come, the clock was ahead when it was written:
+/// then the segment is no younger than those after it.
+fn last_received(segments: &[Arc<Segment>], now: Timestamp) -> Timestamp {
+    let used = segments.iter().filter(|segment| !segment.is_empty());
+    let mut times = used.map(|segment| segment.summary().last_received_at);
+    let first = times.next().unwrap_or(now);
+    if first <= now { first } else { times.find(|time| *time <= now).unwrap_or(first) }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use hubward_model::{Epoch, JournalId, Offset};
 
@@ -15,13 +16,55 @@ use crate::shared::{Stall, State};
 #[derive(Default)]
 pub(crate) struct Counters {
     pub(crate) records: AtomicU64,
+    pub(crate) bytes: AtomicU64,
     pub(crate) syncs: AtomicU64,
     pub(crate) failed_commits: AtomicU64,
     pub(crate) refused_full: AtomicU64,
     pub(crate) refused_failed: AtomicU64,
     pub(crate) removed_segments: AtomicU64,
     pub(crate) damaged_gaps: AtomicU64,
+    pub(crate) quarantined: AtomicU64,
     pub(crate) cut_bytes: AtomicU64,
+    commits: [AtomicU64; COMMIT_BOUNDS.len() + 1],
+    commit_micros: AtomicU64,
+}
+
+/// Upper bounds of [`CommitTimes`], the last one aside, which has none.
+pub const COMMIT_BOUNDS: [Duration; 12] = [
+    Duration::from_millis(1),
+    Duration::from_millis(2),
+    Duration::from_millis(5),
+    Duration::from_millis(10),
+    Duration::from_millis(20),
+    Duration::from_millis(50),
+    Duration::from_millis(100),
+    Duration::from_millis(200),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(5),
+];
+
+/// How long commits took, from the write to the end of the sync, since the journal was opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommitTimes {
+    /// How many took at most the bound of the same place in [`COMMIT_BOUNDS`] and more than the one before; last: more
+    /// than all of them.
+    pub counts: Vec<u64>,
+    /// All of it.
+    pub sum: Duration,
+}
+
+impl Counters {
+    /// A commit took so long.
+    pub(crate) fn committed(&self, time: Duration) {
+        let place = COMMIT_BOUNDS.partition_point(|bound| *bound < time);
+        if let Some(count) = self.commits.get(place) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        self.commit_micros.fetch_add(micros, Ordering::Relaxed);
+    }
 }
 
 /// A journal's state, for the console and for metrics.
@@ -65,8 +108,14 @@ pub struct Info {
     pub removed_segments: u64,
     /// Gaps found by readers because records are damaged on disk, since then.
     pub damaged_gaps: u64,
+    /// Segments of which nothing can be read, set aside under the name `….damaged` when the journal was opened.
+    pub quarantined: u64,
     /// Bytes of a torn tail that were cut when the journal was opened.
     pub cut_bytes: u64,
+    /// Bytes of records committed since the journal was opened.
+    pub written_bytes: u64,
+    /// How long commits took.
+    pub commit_times: CommitTimes,
 }
 
 /// Whether a journal can be written.
@@ -76,10 +125,26 @@ pub enum Health {
     Good,
     /// No space is left on the disk.
     DiskFull,
+    /// The file system cannot be written any more.
+    ReadOnly,
     /// The operating system's last refusal.
     Failed(String),
     /// It was closed.
     Closed,
+}
+
+impl Health {
+    /// In one word: `ok`, `full`, `read-only`, `failed` or `closed`.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Good => "ok",
+            Self::DiskFull => "full",
+            Self::ReadOnly => "read-only",
+            Self::Failed(_) => "failed",
+            Self::Closed => "closed",
+        }
+    }
 }
 
 impl Journal {
@@ -99,6 +164,7 @@ impl Journal {
             let health = match &queue.state {
                 State::Open => Health::Good,
                 State::Stalled(Stall::DiskFull) => Health::DiskFull,
+                State::Stalled(Stall::ReadOnly) => Health::ReadOnly,
                 State::Stalled(Stall::Failed(reason)) => Health::Failed(reason.clone()),
                 State::Closed => Health::Closed,
             };
@@ -126,7 +192,13 @@ impl Journal {
             refused_failed: count(&counters.refused_failed),
             removed_segments: count(&counters.removed_segments),
             damaged_gaps: count(&counters.damaged_gaps),
+            quarantined: count(&counters.quarantined),
             cut_bytes: count(&counters.cut_bytes),
+            written_bytes: count(&counters.bytes),
+            commit_times: CommitTimes {
+                counts: counters.commits.iter().map(count).collect(),
+                sum: Duration::from_micros(count(&counters.commit_micros)),
+            },
         }
     }
 }

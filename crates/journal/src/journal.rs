@@ -132,6 +132,18 @@ impl Journal {
         self.shared.oldest()
     }
 
+    /// Bytes of records that became durable since the journal was opened.
+    #[must_use]
+    pub fn written_bytes(&self) -> u64 {
+        self.shared.counters.bytes.load(Ordering::Relaxed)
+    }
+
+    /// What the records on disk may take now: the set limit, or less on a small disk.
+    #[must_use]
+    pub fn limit_bytes(&self) -> u64 {
+        self.shared.limit.load(Ordering::Acquire)
+    }
+
     /// A reader whose first record is the one at `from`, or the first after it.
     #[must_use]
     pub fn reader(&self, from: Offset) -> Reader {

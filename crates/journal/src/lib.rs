@@ -14,16 +14,17 @@
 //! - `committer`, `active`: group commit into the segment being written;
 //! - `reader`, `cache`, `scan`: reading, at the tail and from disk;
 //! - `segment`, `recovery`, `crashsafe`: segments at rest, and what an opening does with them;
-//! - `housekeeper`, `pin`: retention, and what holds it back;
+//! - `housekeeper`, `pin`: retention, and what holds it back; `clock`: what time it is, for retention;
 //! - `hold`: records kept for those who cannot take them now;
 //! - `history`: the latest records of one device; `look`: back in bounded steps, by device and time;
-//! - `info`, `verify`: what the journal tells of itself;
+//! - `info`, `verify`: what the journal tells of itself; `offline`: the same of one that nobody has open;
 //! - [`files`], [`testing`]: the file system, and one that fails on request.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 
 mod active;
 mod cache;
+mod clock;
 mod committer;
 mod crashsafe;
 mod error;
@@ -35,6 +36,7 @@ mod housekeeper;
 mod info;
 mod journal;
 mod look;
+mod offline;
 mod options;
 mod pin;
 mod reader;
@@ -51,9 +53,10 @@ pub use error::{AppendError, Full, HoldError, OpenError, ReadError};
 pub use files::{File, Files, RealFiles};
 pub use history::HistoryQuery;
 pub use hold::{HeldChunk, HoldFile, HoldInfo, HoldPosition};
-pub use info::{Health, Info};
+pub use info::{COMMIT_BOUNDS, CommitTimes, Health, Info};
 pub use journal::Journal;
 pub use look::{LookBack, Looked};
+pub use offline::{Offline, OfflineInfo, StoredHold};
 pub use options::Options;
 pub use pin::Pin;
 pub use reader::{Chunk, Reader};

@@ -26,7 +26,9 @@ use crate::reader::FIRST;
 use crate::segment::{Segment, Start, Walk, index_path, number_of, walk};
 use crate::shared::{Chores, Queue, Shared, State, Tail};
 
-const LOCK_FILE: &str = "lock";
+pub(crate) const LOCK_FILE: &str = "lock";
+/// Ends the name of a segment that was set aside.
+pub(crate) const DAMAGED: &str = ".damaged";
 /// Bytes read and written at once.
 const BLOCK: usize = 1 << 20;
 
@@ -39,9 +41,9 @@ pub(crate) fn open(options: Options, files: Arc<dyn Files>) -> Result<(Arc<Share
         Lock::Held { pid } => return Err(OpenError::Locked { dir, pid }),
     };
     let fs = files.as_ref();
-    let (found, next_number) = find(fs, &dir)?;
+    let (found, next_number) = find(fs, &dir, Touch::Mend)?;
     let before = identify(fs, &dir, &found)?;
-    let recovered = recover(fs, found, Purpose::Journal)?;
+    let recovered = recover(fs, found, Purpose::Journal, Touch::Mend)?;
     if before.is_none() {
         name_durably(fs, &dir)?;
     }
@@ -61,6 +63,7 @@ pub(crate) fn open(options: Options, files: Arc<dyn Files>) -> Result<(Arc<Share
     let used = recovered.segments.iter().map(|segment| segment.used()).sum();
     let counters = Counters::default();
     counters.cut_bytes.store(recovered.cut, std::sync::atomic::Ordering::Relaxed);
+    counters.quarantined.store(recovered.quarantined, std::sync::atomic::Ordering::Relaxed);
     let shared = Arc::new(Shared {
         cache: Cache::new(options.cache_bytes),
         id: identity.id,
@@ -109,6 +112,15 @@ fn name_durably(files: &dyn Files, dir: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
+/// Whether what is found may be changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Touch {
+    /// A torn tail is cut, what is missing is derived, what is of no use removed.
+    Mend,
+    /// Nothing is changed.
+    Nothing,
+}
+
 /// A segment file and what its header says.
 pub(crate) struct FoundSegment {
     number: u32,
@@ -120,14 +132,22 @@ pub(crate) struct FoundSegment {
 }
 
 /// All segments with anything in them, in order, and the next free number.
-pub(crate) fn find(files: &dyn Files, dir: &Path) -> Result<(Vec<FoundSegment>, u32), OpenError> {
+pub(crate) fn find(files: &dyn Files, dir: &Path, touch: Touch) -> Result<(Vec<FoundSegment>, u32), OpenError> {
     let mut found = Vec::new();
     let mut next = 1;
     let names = files.list(dir).map_err(OpenError::io("list", dir))?;
     for name in &names {
         let path = dir.join(name);
         if name.ends_with(".new") {
+            if touch == Touch::Nothing {
+                continue;
+            }
             remove_if_there(files, &path).map_err(OpenError::io("remove", path))?;
+            continue;
+        }
+        if let Some(number) = name.strip_suffix(DAMAGED).and_then(number_of) {
+            // Its number is not used again, so that no later one of the same name replaces it.
+            next = next.max(number.saturating_add(1));
             continue;
         }
         let Some(number) = number_of(name) else { continue };
@@ -151,7 +171,7 @@ pub(crate) fn find(files: &dyn Files, dir: &Path) -> Result<(Vec<FoundSegment>, 
 }
 
 /// Who the journal is: from its own file, or if that is lost from the segments.
-fn identify(files: &dyn Files, dir: &Path, found: &[FoundSegment]) -> Result<Option<Identity>, OpenError> {
+pub(crate) fn identify(files: &dyn Files, dir: &Path, found: &[FoundSegment]) -> Result<Option<Identity>, OpenError> {
     let path = dir.join(identity::FILE);
     let text = read_file(files, &path).map_err(OpenError::io("read", &path))?;
     let mut identity = match text.as_deref().map(Identity::decode) {
@@ -189,13 +209,21 @@ pub(crate) struct Recovered {
     pub(crate) segments: Vec<Arc<Segment>>,
     devices: Devices,
     /// Bytes of a torn tail.
-    cut: u64,
+    pub(crate) cut: u64,
+    /// Segments of which nothing can be read, set aside.
+    quarantined: u64,
 }
 
 /// Looks through the segments of a journal or a hold file, and cuts a torn tail.
-pub(crate) fn recover(files: &dyn Files, found: Vec<FoundSegment>, purpose: Purpose) -> Result<Recovered, OpenError> {
+pub(crate) fn recover(
+    files: &dyn Files,
+    found: Vec<FoundSegment>,
+    purpose: Purpose,
+    touch: Touch,
+) -> Result<Recovered, OpenError> {
+    let mend = touch == Touch::Mend;
     let mut segments: Vec<(Arc<Segment>, Option<Walk>)> = Vec::new();
-    let mut cut = 0;
+    let (mut cut, mut quarantined) = (0, 0);
     // From the last to the first, because a segment says where the ones before it end.
     let mut limit = u64::MAX;
     for segment in found.into_iter().rev() {
@@ -210,6 +238,17 @@ pub(crate) fn recover(files: &dyn Files, found: Vec<FoundSegment>, purpose: Purp
                 Some(walk) => (walk.summary, Some(walk)),
                 // A hold file keeps a segment without entries, which says how far its positions have come.
                 None if let (Purpose::Hold, Some(header)) = (purpose, &segment.header) => (empty(header), None),
+                None if !mend => continue,
+                // A segment with others after it held records that somebody was told of, if they say so. It is kept for
+                // who can save more of it than we; the gap is told by who comes after it.
+                None if !is_last
+                    && segment.header.as_ref().is_none_or(|header| header.first < limit)
+                    && !is_unused(&segment).map_err(OpenError::io("read", &path))? =>
+                {
+                    quarantined += 1;
+                    set_aside(files, &path)?;
+                    continue;
+                }
                 None => {
                     // Room that was never used, or a torn first commit that nobody was told of.
                     remove_if_there(files, &index_path(&path)).map_err(OpenError::io("remove", index_path(&path)))?;
@@ -222,6 +261,7 @@ pub(crate) fn recover(files: &dyn Files, found: Vec<FoundSegment>, purpose: Purp
             return Err(OpenError::NewerFormat { file: path, found, known: FORMAT.into() });
         }
         match &walk {
+            Some(_) if !mend => {}
             Some(walk) if is_last => {
                 cut += settle(&segment, walk.last_batch_at, summary.bytes).map_err(OpenError::io("cut", &path))?;
             }
@@ -251,8 +291,8 @@ pub(crate) fn recover(files: &dyn Files, found: Vec<FoundSegment>, purpose: Purp
     }
     segments.reverse();
     let devices = match purpose {
-        Purpose::Journal => devices(files, &segments)?,
-        Purpose::Hold => Devices::new(),
+        Purpose::Journal if mend => devices(files, &segments)?,
+        Purpose::Journal | Purpose::Hold => Devices::new(),
     };
     for (segment, walk) in &segments {
         if let Some(walk) = walk {
@@ -260,14 +300,44 @@ pub(crate) fn recover(files: &dyn Files, found: Vec<FoundSegment>, purpose: Purp
         }
     }
     // What a crash left without an index gets one, so that the next opening is quick. It is not needed.
-    for (segment, _) in segments.iter().filter(|(_, walk)| walk.is_some()) {
+    for (segment, _) in segments.iter().filter(|(_, walk)| mend && walk.is_some()) {
         let bytes = index::encode(segment.summary(), &segment.marks(), &devices);
         let path = index_path(&segment.path);
         if let Err(error) = crashsafe::write_file(files, &path, &bytes) {
             tracing::warn!(file = %path.display(), %error, "could not write the index of a segment");
         }
     }
-    Ok(Recovered { segments: segments.into_iter().map(|(segment, _)| segment).collect(), devices, cut })
+    Ok(Recovered { segments: segments.into_iter().map(|(segment, _)| segment).collect(), devices, cut, quarantined })
+}
+
+/// Whether there is nothing in a segment but zeros, or a header and zeros.
+fn is_unused(segment: &FoundSegment) -> std::io::Result<bool> {
+    let mut from = if segment.header.is_some() { HEADER_SIZE } else { 0 };
+    while from < segment.length {
+        let block = read_up_to(segment.file.as_ref(), from, BLOCK)?;
+        if block.is_empty() {
+            break;
+        }
+        if block.iter().any(|byte| *byte != 0) {
+            return Ok(false);
+        }
+        from += block.len() as u64;
+    }
+    Ok(true)
+}
+
+/// Gives a segment another name, under which it is kept and not read.
+fn set_aside(files: &dyn Files, path: &Path) -> Result<(), OpenError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(DAMAGED);
+    let aside = PathBuf::from(name);
+    tracing::error!(segment = %path.display(), kept = %aside.display(), "nothing in a segment can be read; it is set aside");
+    remove_if_there(files, &index_path(path)).map_err(OpenError::io("remove", index_path(path)))?;
+    files.rename(path, &aside).map_err(OpenError::io("rename", path))?;
+    match path.parent() {
+        Some(dir) => files.sync_dir(dir).map_err(OpenError::io("sync", dir)),
+        None => Ok(()),
+    }
 }
 
 /// What the index says of a segment, if there is one and it fits the file.

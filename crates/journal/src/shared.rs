@@ -93,6 +93,7 @@ pub(crate) enum State {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Stall {
     DiskFull,
+    ReadOnly,
     Failed(String),
 }
 
@@ -100,6 +101,7 @@ impl Stall {
     pub(crate) fn refusal(&self) -> AppendError {
         match self {
             Self::DiskFull => AppendError::Full { why: Full::Disk },
+            Self::ReadOnly => AppendError::Failed { reason: "the file system is read-only".to_owned() },
             Self::Failed(reason) => AppendError::Failed { reason: reason.clone() },
         }
     }
@@ -109,6 +111,7 @@ impl From<&std::io::Error> for Stall {
     fn from(error: &std::io::Error) -> Self {
         match error.kind() {
             std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Self::DiskFull,
+            std::io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly,
             _ => Self::Failed(error.to_string()),
         }
     }

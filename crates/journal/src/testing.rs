@@ -49,6 +49,7 @@ struct State {
     hold_syncs: bool,
     held: usize,
     slow_syncs: Duration,
+    read_only: bool,
     counts: Counts,
 }
 
@@ -60,6 +61,12 @@ impl State {
         (self.fail_syncs, self.fail_writes, self.fail_creates, self.fail_reads) = (0, 0, 0, 0);
         self.crash_at_sync = None;
         self.hold_syncs = false;
+        self.read_only = false;
+    }
+
+    /// Fails if the file system cannot be written.
+    fn writable(&self) -> io::Result<()> {
+        if self.read_only { Err(io::ErrorKind::ReadOnlyFilesystem.into()) } else { Ok(()) }
     }
 }
 
@@ -97,6 +104,7 @@ impl FaultyFiles {
             hold_syncs: false,
             held: 0,
             slow_syncs: Duration::ZERO,
+            read_only: false,
             counts: Counts::default(),
         };
         Self { inner: Arc::new(Inner { state: Mutex::new(state), changed: Condvar::new() }), life: None }
@@ -156,6 +164,12 @@ impl FaultyFiles {
     /// Every sync takes this long.
     pub fn slow_syncs(&self, by: Duration) {
         self.state().slow_syncs = by;
+    }
+
+    /// From now on nothing can be written, as when a file system met an error and was mounted again for reading; or it
+    /// can be again.
+    pub fn set_read_only(&self, read_only: bool) {
+        self.state().read_only = read_only;
     }
 
     /// From now on the disk takes `bytes` more.
@@ -239,6 +253,7 @@ impl Files for FaultyFiles {
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
         let mut state = self.alive()?;
+        state.writable()?;
         fails(&mut state.fail_creates)?;
         let node = state.disk.create(path);
         Ok(self.handle(&state, node))
@@ -251,11 +266,15 @@ impl Files for FaultyFiles {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.alive()?.disk.rename(from, to)
+        let mut state = self.alive()?;
+        state.writable()?;
+        state.disk.rename(from, to)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        self.alive()?.disk.remove(path)
+        let mut state = self.alive()?;
+        state.writable()?;
+        state.disk.remove(path)
     }
 
     fn remove_dir(&self, dir: &Path) -> io::Result<()> {
@@ -335,6 +354,7 @@ impl File for FaultyFile {
     fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
         let mut state = self.alive()?;
         state.counts.writes += 1;
+        state.writable()?;
         if let Err(error) = fails(&mut state.fail_writes) {
             state.disk.write(self.node, &bytes[..bytes.len() / 2], at)?;
             return Err(error);
@@ -343,7 +363,9 @@ impl File for FaultyFile {
     }
 
     fn set_len(&self, length: u64) -> io::Result<()> {
-        self.alive()?.disk.change(self.node, Change::SetLen(length))
+        let mut state = self.alive()?;
+        state.writable()?;
+        state.disk.change(self.node, Change::SetLen(length))
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -4,6 +4,7 @@
 
 mod commit;
 mod damage;
+mod faults;
 mod golden;
 mod hold;
 mod kit;

@@ -127,6 +127,11 @@ fn journal(health: &Health) -> Option<Alarm> {
             "no space is left on the disk of the journal: no signal is acknowledged".to_owned(),
             "free some space on the disk of the data folder, or lower journal.limit; Hubward goes on by itself",
         ),
+        Health::ReadOnly => (
+            AlarmKind::JournalFailed,
+            "the journal cannot write: its file system is read-only; no signal is acknowledged".to_owned(),
+            "look at the system's log for what made it so, mend and remount it; Hubward goes on by itself",
+        ),
         Health::Failed(reason) => (
             AlarmKind::JournalFailed,
             format!("the journal cannot write: {reason}; no signal is acknowledged"),
@@ -264,6 +269,7 @@ mod tests {
         let alarms = judge(&failed, &DeviceId::to_string);
         assert_eq!(alarms[0].key.kind, AlarmKind::JournalFailed);
         assert!(alarms[0].cause.contains("read-only"));
+        assert_eq!(kinds(&Facts { health: Health::ReadOnly, ..calm(at(0)) }), [AlarmKind::JournalFailed]);
         assert_eq!(kinds(&calm(at(0))), []);
     }
 
