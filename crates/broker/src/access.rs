@@ -87,6 +87,16 @@ impl Access {
         })
     }
 
+    /// Whether a filter or its group names a device by its token. No topic in a record does, and no record of a
+    /// subscription may.
+    pub(crate) fn names_a_token(&self, subscription: &Subscription, auth: &dyn Authenticator) -> bool {
+        let group = match subscription {
+            Subscription::Shared(shared) => Some(shared.group.as_str()),
+            Subscription::Plain(_) => None,
+        };
+        group.into_iter().chain(subscription.filter().levels()).any(|level| auth.device_of_token(level).is_some())
+    }
+
     /// The filter on records' topics that a subscription means.
     pub(crate) fn subscription(&self, subscription: &Subscription) -> Result<TopicFilter, Reason> {
         let filter = subscription.filter();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use hubward_journal::{AppendError, Journal};
+use hubward_journal::{AppendError, Journal, ReadError};
 use hubward_model::{DeviceId, Draft, Kind, Message, Offset, Timestamp};
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
@@ -18,6 +18,8 @@ use tracing::{info, warn};
 
 use crate::access::device_of_topic;
 use crate::auth::{Authenticator, Owner};
+use crate::durable::keeper;
+use crate::durable::restore::{self, Restored};
 use crate::events::BrokerEvent;
 use crate::options::{FULL_RETRY, Options};
 use crate::shared::Shared;
@@ -43,19 +45,35 @@ pub enum BrokerError {
     /// One of its tasks failed, which is a fault of ours.
     #[error("a task of the broker ended unexpectedly: {0}")]
     Task(#[from] tokio::task::JoinError),
+    /// The sessions and retained messages of an earlier process cannot be read.
+    #[error("the MQTT sessions cannot be read from the journal: {0}")]
+    Restore(#[from] ReadError),
 }
 
 /// An MQTT broker over a journal.
 pub struct Broker {
     shared: Arc<Shared>,
     listeners: Vec<(TcpListener, Listener)>,
+    restored: Option<Restored>,
 }
 
 impl Broker {
     /// A broker without listeners. Install the metrics recorder first: counters are looked up here.
     #[must_use]
     pub fn new(options: Options, journal: Journal, auth: Arc<dyn Authenticator>) -> Self {
-        Self { shared: Shared::new(options, journal, auth), listeners: Vec::new() }
+        Self { shared: Shared::new(options, journal, auth), listeners: Vec::new(), restored: None }
+    }
+
+    /// Takes in the sessions and retained messages of the process before, from the journal; from then on it keeps what
+    /// of it the next start needs. [`run`](Self::run) begins with it if it was not done.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub async fn restore(&mut self) -> Result<(), BrokerError> {
+        if self.restored.is_none() {
+            self.restored = Some(restore::restore(&self.shared).await?);
+        }
+        Ok(())
     }
 
     /// Adds a listener, within a tokio runtime. Connections are accepted from [`run`](Self::run) on.
@@ -87,13 +105,17 @@ impl Broker {
     ///
     /// # Errors
     /// A task failed.
-    pub async fn run(self, stop: CancellationToken) -> Result<(), BrokerError> {
-        let Self { shared, listeners } = self;
+    pub async fn run(mut self, stop: CancellationToken) -> Result<(), BrokerError> {
+        self.restore().await?;
+        let Self { shared, listeners, restored } = self;
         let finish = CancellationToken::new();
         let mut helpers = JoinSet::new();
         let position = shared.routing().position;
         helpers.spawn(router::run(shared.clone(), shared.journal.reader(position), finish.clone()));
         helpers.spawn(wills::run(shared.clone(), finish.clone()));
+        if let Some(restored) = restored {
+            helpers.spawn(keeper::run(shared.clone(), restored, finish.clone()));
+        }
         helpers.spawn(sweep(shared.clone(), finish.clone()));
         let mut acceptors = JoinSet::new();
         for (listener, kind) in listeners {
@@ -208,7 +230,7 @@ async fn sweep(shared: Arc<Shared>, stop: CancellationToken) {
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            now = ticks.tick() => for session in shared.sessions.expired(now) {
+            now = ticks.tick() => for session in shared.sessions.expired(&shared.journal, now) {
                 shared.forget(&session);
             },
         }
@@ -238,6 +260,12 @@ impl BrokerHandle {
     #[must_use]
     pub fn connections(&self) -> usize {
         self.shared.connections.load(Ordering::Relaxed)
+    }
+
+    /// How many MQTT sessions there are, with a connection or without.
+    #[must_use]
+    pub fn sessions(&self) -> usize {
+        self.shared.sessions.count()
     }
 
     /// Ends an owner's connections and forgets its sessions and wills: its credentials are gone.

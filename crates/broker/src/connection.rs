@@ -1,12 +1,13 @@
 //! One client's connection: a task that owns the socket and everything between it and the journal.
 //!
 //! `wire` (bytes and packets), `handshake` (who is it), `client` (the loop), `publishing` (messages in), `delivering`
-//! (messages out), `closing` (the orderly end).
+//! (messages out), `outgoing` (what of them a restart must know), `closing` (the orderly end).
 
 mod client;
 mod closing;
 mod delivering;
 mod handshake;
+mod outgoing;
 mod publishing;
 mod wire;
 

@@ -14,6 +14,7 @@ use hubward_mqtt::Qos;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use crate::durable::Out;
 use crate::options::{MAX_INBOX, MAX_INBOX_BYTES, MAX_SHARED_PENDING};
 use crate::outgoing::Delivery;
 use crate::stats::{self, drop_reason};
@@ -63,7 +64,7 @@ impl Slot {
 }
 
 /// A message of a shared subscription that waits in the journal for its member.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SharedPick {
     pub(crate) offset: Offset,
     pub(crate) qos: Qos,
@@ -80,14 +81,21 @@ pub(crate) struct Inbox {
     behind: Option<Offset>,
     /// Messages before it have been read from the journal already.
     tail_from: Offset,
+    /// What plain subscriptions mean of records before it was sent already, though they are read once more.
+    plain_from: Offset,
     /// Messages of shared subscriptions among those to be read, by offset.
     shared: VecDeque<SharedPick>,
+    /// Exclusive end of the messages of shared subscriptions that the router dealt to it.
+    pub(crate) last_shared: Offset,
 }
 
 impl Inbox {
     /// Takes a message from the router.
     pub(crate) fn offer(&mut self, delivery: Delivery) {
         let offset = delivery.message.offset;
+        if delivery.shared {
+            self.last_shared = offset.next();
+        }
         let Some(slot) = &self.slot else {
             if delivery.qos > Qos::AtMostOnce {
                 self.fall_behind(offset, &delivery);
@@ -120,24 +128,48 @@ impl Inbox {
         self.behind.get_or_insert(offset);
     }
 
-    /// Puts back what a closing connection could not send: it is read from the journal again.
-    pub(crate) fn put_back(&mut self, unsent: VecDeque<Delivery>) {
-        let mut shared = Vec::new();
-        let queued = std::mem::take(&mut self.queue);
+    /// Takes back what a session without a connection has still to send: it is read from the journal, up to `end` and
+    /// what comes then.
+    pub(crate) fn put_back(&mut self, out: &Out, end: Offset) {
+        self.queue = VecDeque::new();
         self.bytes = 0;
-        for delivery in unsent.into_iter().chain(queued) {
-            if delivery.qos == Qos::AtMostOnce {
-                continue;
-            }
-            let offset = delivery.message.offset;
-            if delivery.shared {
-                shared.push(SharedPick { offset, qos: delivery.qos, ids: delivery.ids });
-            }
-            self.behind = Some(self.behind.map_or(offset, |behind| behind.min(offset)));
+        self.plain_from = out.position;
+        self.shared = out.picks.iter().cloned().collect();
+        let first = out.picks.first().map_or(out.position, |pick| pick.offset.min(out.position));
+        self.behind = (first < end).then_some(first);
+        self.slot = None;
+    }
+
+    /// A message of a shared subscription that this member may not have: it waits in the journal, once.
+    pub(crate) fn deal_again(&mut self, delivery: &Delivery) {
+        let offset = delivery.message.offset;
+        let at = self.shared.partition_point(|pick| pick.offset < offset);
+        let known = self.shared.get(at).is_some_and(|pick| pick.offset == offset);
+        if delivery.qos == Qos::AtMostOnce || known {
+            return;
         }
-        for pick in shared.into_iter().rev() {
-            self.shared.push_front(pick);
+        self.last_shared = self.last_shared.max(offset.next());
+        if self.shared.len() >= MAX_SHARED_PENDING {
+            stats::dropped(drop_reason::SHARED_FULL, 1);
+            return;
         }
+        self.shared.insert(at, SharedPick { offset, qos: delivery.qos, ids: delivery.ids.clone() });
+        self.behind = Some(self.behind.map_or(offset, |behind| behind.min(offset)));
+    }
+
+    /// What it holds, in order.
+    pub(crate) fn queued(&self) -> impl Iterator<Item = &Delivery> {
+        self.queue.iter()
+    }
+
+    /// Messages of shared subscriptions that must be read from the journal.
+    pub(crate) fn picks(&self) -> impl Iterator<Item = &SharedPick> {
+        self.shared.iter()
+    }
+
+    /// What plain subscriptions mean of records before it was sent already.
+    pub(crate) fn plain_from(&self) -> Offset {
+        self.plain_from
     }
 
     /// All that is queued.

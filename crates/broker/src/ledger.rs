@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use hubward_journal::Progress;
 use hubward_model::Offset;
-use hubward_mqtt::protocol::{AckKind, PacketId, Reason};
+use hubward_mqtt::protocol::{AckKind, Packet, PacketId, Reason};
 
 /// The acknowledgement that an entry stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,20 +16,24 @@ pub(crate) struct Promise {
     pub(crate) reason: Reason,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Entry {
     /// The record it waits for; none if it only waits for its turn.
     offset: Option<Offset>,
     promise: Option<Promise>,
+    /// What leaves then, beside acknowledgements of messages.
+    packets: Option<Box<[Packet]>>,
     /// Records it stands for: neighbours without an acknowledgement share an entry.
     records: u32,
     bytes: usize,
 }
 
 /// An entry that came off the front.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct Settled {
     pub(crate) promise: Option<Promise>,
+    /// Packets that waited for the record.
+    pub(crate) packets: Option<Box<[Packet]>>,
     /// Records that are durable now, or were lost.
     pub(crate) records: u32,
     /// Whether the records' fate is unknown because the journal failed.
@@ -51,6 +55,7 @@ impl Ledger {
         if promise.is_none()
             && let Some(last) = self.entries.back_mut()
             && last.promise.is_none()
+            && last.packets.is_none()
             && last.records < u32::MAX
         {
             last.offset = Some(offset);
@@ -59,13 +64,25 @@ impl Ledger {
             return;
         }
         self.promises += usize::from(promise.is_some());
-        self.entries.push_back(Entry { offset: Some(offset), promise, records: 1, bytes });
+        self.entries.push_back(Entry { offset: Some(offset), promise, packets: None, records: 1, bytes });
+    }
+
+    /// A record of a session was appended, and `packets` must not leave before it is durable.
+    pub(crate) fn session(&mut self, offset: Offset, bytes: usize, packets: Box<[Packet]>) {
+        self.bytes += bytes;
+        self.entries.push_back(Entry {
+            offset: Some(offset),
+            promise: None,
+            packets: Some(packets),
+            records: 0,
+            bytes,
+        });
     }
 
     /// An acknowledgement that waits for nothing but its turn.
     pub(crate) fn answer(&mut self, promise: Promise) {
         self.promises += 1;
-        self.entries.push_back(Entry { offset: None, promise: Some(promise), records: 0, bytes: 0 });
+        self.entries.push_back(Entry { offset: None, promise: Some(promise), packets: None, records: 0, bytes: 0 });
     }
 
     /// Takes the front off, if it can go.
@@ -84,7 +101,7 @@ impl Ledger {
             // An idle connection holds no memory for this.
             self.entries = VecDeque::new();
         }
-        Some(Settled { promise: entry.promise, records: entry.records, failed })
+        Some(Settled { promise: entry.promise, packets: entry.packets, records: entry.records, failed })
     }
 
     /// Takes everything off whose fate nobody waited for.
@@ -93,6 +110,7 @@ impl Ledger {
         self.promises = 0;
         std::mem::take(&mut self.entries).into_iter().map(|entry| Settled {
             promise: entry.promise,
+            packets: entry.packets,
             records: entry.records,
             failed: true,
         })
@@ -156,6 +174,18 @@ mod tests {
         ledger.answer(promise(2));
         assert_eq!(drain(&mut ledger, durable(5)), []);
         assert_eq!(drain(&mut ledger, durable(6)), [(Some(1), 1, false), (Some(2), 0, false)]);
+    }
+
+    #[test]
+    fn packets_wait_for_the_record_of_their_session() {
+        let mut ledger = Ledger::default();
+        ledger.record(Offset::from_raw(1), 1, None);
+        ledger.session(Offset::from_raw(2), 1, Box::new([Packet::PingResp]));
+        ledger.record(Offset::from_raw(3), 1, None);
+        assert!(ledger.settle(&durable(2)).unwrap().packets.is_none());
+        assert!(ledger.settle(&durable(2)).is_none());
+        assert_eq!(ledger.settle(&durable(3)).unwrap().packets.unwrap()[..], [Packet::PingResp]);
+        assert_eq!(drain(&mut ledger, durable(4)), [(None, 1, false)]);
     }
 
     #[test]

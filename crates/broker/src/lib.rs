@@ -9,7 +9,7 @@
 //! - [`broker`](Broker): listeners, the handle, the orderly stop;
 //! - `connection`: one task per client: handshake, PUBLISH into the journal, acknowledgements out of the ledger,
 //!   deliveries; `ledger`, `pool`, `stream` are its parts;
-//! - `session`: what outlives a connection; `inbox`: how messages get from the router to a connection;
+//! - `session`: what outlives a connection; `durable`: what of it outlives the process; `inbox`: how messages get from the router to a connection;
 //! - `router`: committed records to subscribers; `tree`, `retained`, `wills`;
 //! - `note`: what the broker writes into a record for itself;
 //! - `stats`: counters.
@@ -20,6 +20,7 @@ mod access;
 pub mod auth;
 mod broker;
 mod connection;
+mod durable;
 mod events;
 mod inbox;
 mod ledger;

@@ -22,7 +22,7 @@ mod tag {
 }
 
 /// A session in records: half a SHA-256 of owner and client id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct SessionId([u8; 16]);
 
 impl SessionId {
@@ -71,9 +71,11 @@ impl Note {
     }
 
     pub(crate) fn encode(&self) -> Bytes {
-        if *self == Self::default() {
-            return Bytes::new();
-        }
+        if *self == Self::default() { Bytes::new() } else { self.begin().freeze() }
+    }
+
+    /// The beginning of a note, to which more entries may be [`put`].
+    pub(crate) fn begin(&self) -> BytesMut {
         let mut out = BytesMut::with_capacity(32);
         out.put_u8(FORMAT);
         if let Some(session) = &self.session {
@@ -97,20 +99,14 @@ impl Note {
         if let Some(seconds) = self.message_expiry {
             put(&mut out, tag::MESSAGE_EXPIRY, &seconds.to_be_bytes());
         }
-        out.freeze()
+        out
     }
 
     /// Reads a note; what cannot be read is as if it were not there.
     pub(crate) fn decode(bytes: &[u8]) -> Self {
         let mut note = Self::default();
-        let [FORMAT, rest @ ..] = bytes else { return note };
-        let mut rest = rest;
-        while let [tag, high, low, value @ ..] = rest {
-            let Some((value, after)) = value.split_at_checked(usize::from(u16::from_be_bytes([*high, *low]))) else {
-                break;
-            };
-            rest = after;
-            match *tag {
+        for (tag, value) in entries(bytes) {
+            match tag {
                 tag::SESSION => note.session = value.try_into().ok().map(SessionId),
                 tag::RECEIVED => note.received = packet_id(value),
                 tag::RELEASED => note.released = packet_id(value),
@@ -125,11 +121,23 @@ impl Note {
     }
 }
 
+/// The entries of a note, as far as they can be read.
+pub(crate) fn entries(bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
+    let mut rest = bytes.strip_prefix(&[FORMAT]).unwrap_or_default();
+    std::iter::from_fn(move || {
+        let [tag, high, low, value @ ..] = rest else { return None };
+        let (value, after) = value.split_at_checked(usize::from(u16::from_be_bytes([*high, *low])))?;
+        rest = after;
+        Some((*tag, value))
+    })
+}
+
 fn packet_id(value: &[u8]) -> Option<PacketId> {
     PacketId::new(u16::from_be_bytes(value.try_into().ok()?))
 }
 
-fn put(out: &mut BytesMut, tag: u8, value: &[u8]) {
+/// Adds an entry.
+pub(crate) fn put(out: &mut BytesMut, tag: u8, value: &[u8]) {
     // Texts and binaries of MQTT are at most 65,535 bytes long.
     let length = u16::try_from(value.len()).unwrap_or(u16::MAX);
     out.put_u8(tag);

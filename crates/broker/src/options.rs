@@ -58,6 +58,8 @@ pub(crate) const POOLED_BUFFERS: usize = 64;
 pub(crate) const MAX_OUTPUT: usize = 256 * 1024;
 /// Filters a session may have.
 pub(crate) const MAX_SUBSCRIPTIONS: usize = 256;
+/// Bytes that the filters of a session may have.
+pub(crate) const MAX_SUBSCRIPTION_BYTES: usize = 32 * 1024;
 /// Sessions an owner may have; the oldest one without a connection goes first.
 pub(crate) const MAX_SESSIONS_PER_OWNER: usize = 64;
 /// Unacknowledged messages we send to one client, if its receive maximum allows so many.
@@ -84,3 +86,5 @@ pub(crate) const FULL_RETRY: Duration = Duration::from_millis(100);
 pub(crate) const EVENT_BACKLOG: usize = 1_024;
 /// Least time between two events about drops of one connection.
 pub(crate) const DROP_EVENT_PAUSE: Duration = Duration::from_secs(1);
+/// How long the journal may not know what a persistent session sent at quality of service 1.
+pub(crate) const SAVE_EVERY: Duration = Duration::from_millis(500);

@@ -95,6 +95,8 @@ pub(crate) struct Delivery {
     pub(crate) ids: Vec<u32>,
     /// Whether it came by a shared subscription.
     pub(crate) shared: bool,
+    /// Whether it is a retained message that came with its subscription, and so stands outside the order of records.
+    pub(crate) kept: bool,
 }
 
 impl Delivery {
@@ -116,6 +118,7 @@ impl Delivery {
                 retain: false,
                 ids: Vec::new(),
                 shared: false,
+                kept: false,
             });
             delivery.qos = delivery.qos.max(options.qos.min(message.qos));
             delivery.retain |= options.retain_as_published && message.retain;

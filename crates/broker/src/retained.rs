@@ -1,8 +1,10 @@
 //! Retained messages: the last one of each topic, in memory, taken from committed records only.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
+use hubward_model::Offset;
 use hubward_mqtt::TopicFilter;
 
 use crate::outgoing::Outgoing;
@@ -38,6 +40,23 @@ impl Retained {
         self.messages.insert(message.topic.clone(), message.clone());
     }
 
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.messages.len()
+    }
+
+    /// The one that was published with the record at `offset`.
+    pub(crate) fn at(&self, offset: Offset) -> Option<Arc<Outgoing>> {
+        self.messages.values().find(|message| message.offset == offset).cloned()
+    }
+
+    /// The first ones after `topic`, in the order of topics, at most `count`.
+    pub(crate) fn after(&self, topic: Option<&str>, count: usize) -> Vec<Arc<Outgoing>> {
+        let from = topic.map_or(Bound::Unbounded, Bound::Excluded);
+        let rest = self.messages.range::<str, _>((from, Bound::Unbounded));
+        rest.take(count).map(|(_, message)| message.clone()).collect()
+    }
+
     /// Those that `filter` matches.
     pub(crate) fn matching(&self, filter: &TopicFilter) -> Vec<Arc<Outgoing>> {
         // What stands before the first wildcard narrows the search.
@@ -55,7 +74,6 @@ impl Retained {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use hubward_model::Offset;
     use hubward_mqtt::Qos;
 
     use super::*;

@@ -21,6 +21,8 @@ pub(crate) struct Routing {
     pub(crate) retained: Retained,
     /// Exclusive end of what was dealt.
     pub(crate) position: Offset,
+    /// Something was dealt to a group since that was last written.
+    pub(crate) shared_dealt: bool,
 }
 
 impl Routing {
@@ -52,6 +54,7 @@ impl Routing {
         // Shared ones first, then all subscriptions of one session side by side.
         hits.sort_unstable_by_key(|hit| (!hit.shared, Arc::as_ptr(&hit.subscriber)));
         let shared = hits.partition_point(|hit| hit.shared);
+        self.shared_dealt |= shared > 0;
         for hit in &hits[..shared] {
             let session = &hit.subscriber;
             if let Some(delivery) = Delivery::merge(&message, session.id, std::iter::once(&hit.options)) {

@@ -33,6 +33,8 @@ pub(crate) struct Shared {
     pub(crate) events: broadcast::Sender<BrokerEvent>,
     pub(crate) catch_up: Semaphore,
     pub(crate) connections: AtomicUsize,
+    /// How many snapshots of sessions were made.
+    pub(crate) snapshots: AtomicU64,
     /// The number of the latest connection that was let in.
     pub(crate) admitted: AtomicU64,
     /// Cancelled when the broker stops.
@@ -53,11 +55,15 @@ impl Presence {
 }
 
 impl Shared {
-    pub(crate) fn new(options: Options, journal: Journal, auth: Arc<dyn Authenticator>) -> Arc<Self> {
+    pub(crate) fn new(mut options: Options, journal: Journal, auth: Arc<dyn Authenticator>) -> Arc<Self> {
+        // They are written again with each snapshot, which must find room.
+        let most = usize::try_from(journal.limit_bytes() / 8).unwrap_or(usize::MAX);
+        options.max_retained_bytes = options.max_retained_bytes.min(most);
         let routing = Routing {
             tree: Tree::default(),
             retained: Retained::new(options.max_retained, options.max_retained_bytes),
             position: journal.durable(),
+            shared_dealt: false,
         };
         Arc::new(Self {
             options,
@@ -72,6 +78,7 @@ impl Shared {
             events: broadcast::channel(EVENT_BACKLOG).0,
             catch_up: Semaphore::new(MAX_CATCH_UP),
             connections: AtomicUsize::new(0),
+            snapshots: AtomicU64::new(0),
             admitted: AtomicU64::new(0),
             stopping: CancellationToken::new(),
         })
@@ -128,7 +135,7 @@ impl Shared {
     /// An owner's credentials are gone.
     pub(crate) fn revoke(&self, owner: &Owner) {
         self.wills.forget_owner(owner);
-        for session in self.sessions.revoke(owner) {
+        for session in self.sessions.revoke(&self.journal, owner) {
             self.forget(&session);
         }
     }

@@ -15,6 +15,7 @@ pub(crate) mod drop_reason {
     pub(crate) const SESSION_EXPIRED: &str = "session_expired";
     pub(crate) const EMPTY_TO_PYCOM: &str = "empty_to_pycom";
     pub(crate) const PACKET_TOO_LARGE: &str = "larger_than_client_takes";
+    pub(crate) const RETAINED_UNSENT: &str = "retained_not_sent";
     pub(crate) const RETAINED_FULL: &str = "retained_full";
 }
 

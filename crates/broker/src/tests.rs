@@ -2,7 +2,9 @@
 
 mod backpressure;
 mod delivery;
+mod durable;
 mod kit;
 mod lifecycle;
 mod login;
 mod publishing;
+mod survival;

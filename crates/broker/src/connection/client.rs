@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hubward_journal::Waiter;
@@ -59,6 +60,16 @@ pub(super) struct Client<S> {
     /// Deliveries taken from the inbox, and retained messages.
     pub(super) pending: VecDeque<Delivery>,
     pub(super) catch_up: Option<Box<CatchUp>>,
+    /// Whether the session outlives the process.
+    pub(super) durable: bool,
+    /// Retained messages of subscriptions whose SUBACK has not left, in the order of those.
+    pub(super) after_suback: VecDeque<Vec<Delivery>>,
+    /// Packets that leave when what the session has to send is durable.
+    pub(super) held_back: Vec<Packet>,
+    /// Since when the journal does not know what was sent and acknowledged.
+    pub(super) unsaved_since: Option<Instant>,
+    /// The snapshot that the session's position was last written for.
+    snapshot: u64,
     /// Since when there is something the client does not take.
     unwritten_since: Option<Instant>,
 }
@@ -95,6 +106,11 @@ impl<S: Stream> Client<S> {
             max_packet: usize::MAX,
             pending: VecDeque::new(),
             catch_up: None,
+            durable: false,
+            after_suback: VecDeque::new(),
+            held_back: Vec::new(),
+            unsaved_since: None,
+            snapshot: 0,
             unwritten_since: None,
         }
     }
@@ -160,6 +176,13 @@ impl<S: Stream> Client<S> {
             }
         }
         self.deliver();
+        self.secure_outgoing()?;
+        if self.durable {
+            let snapshots = self.shared.snapshots.load(Ordering::Relaxed);
+            if std::mem::replace(&mut self.snapshot, snapshots) != snapshots {
+                self.is_unsaved();
+            }
+        }
         if self.wire.unwritten() == 0 {
             self.unwritten_since = None;
         } else if self.unwritten_since.is_none() {
@@ -190,10 +213,7 @@ impl<S: Stream> Client<S> {
                 Ok(())
             }
             Packet::Subscribe(subscribe) => self.subscribe(*subscribe),
-            Packet::Unsubscribe(unsubscribe) => {
-                self.unsubscribe(*unsubscribe);
-                Ok(())
-            }
+            Packet::Unsubscribe(unsubscribe) => self.unsubscribe(*unsubscribe),
             Packet::PingReq => {
                 self.wire.queue(&Packet::PingResp);
                 Ok(())
@@ -221,7 +241,11 @@ impl<S: Stream> Client<S> {
         let quiet = if self.is_reading() { self.keep_alive_end() } else { None };
         let stalled = self.unwritten_since.map(|since| since + self.shared.options.write_timeout);
         let blocked = self.blocked.as_ref().and_then(|blocked| blocked.deadline());
-        [quiet, stalled, blocked].into_iter().flatten().min().unwrap_or_else(|| Instant::now() + FAR)
+        [quiet, stalled, blocked, self.save_deadline()]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or_else(|| Instant::now() + FAR)
     }
 
     fn keep_alive_end(&self) -> Option<Instant> {
@@ -230,6 +254,7 @@ impl<S: Stream> Client<S> {
 
     fn on_time(&mut self) -> Result<(), End> {
         let now = Instant::now();
+        self.save_outgoing(now);
         if self.is_reading() && self.keep_alive_end().is_some_and(|end| end <= now) {
             return Err(End::KeepAlive);
         }

@@ -6,6 +6,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use hubward_model::Timestamp;
 use hubward_mqtt::Version;
 use hubward_mqtt::protocol::{Disconnect, Packet, Reason};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -13,8 +14,10 @@ use tracing::{debug, info, warn};
 
 use super::End;
 use super::client::Client;
+use super::outgoing::outgoing;
 use super::publishing::On;
 use super::wire::Io;
+use crate::durable::{Change, Out};
 use crate::events::BrokerEvent;
 use crate::inbox::Control;
 use crate::options::BUSY_LINGER;
@@ -26,6 +29,10 @@ use crate::wills::{self, Testament};
 const LAST_WRITE: Duration = Duration::from_secs(1);
 /// How long to wait for bytes that the kernel has and the runtime does not know of yet.
 const SOON: Duration = Duration::from_millis(20);
+
+fn millis(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
+}
 
 impl<S: Stream> Client<S> {
     /// Ends the connection in order, and gives the session back.
@@ -153,13 +160,21 @@ impl<S: Stream> Client<S> {
         let kicked = end == End::Asked(Control::Kicked);
         let keep = self.session_expiry.filter(|_| !kicked);
         self.see_to_the_will(end, keep).await;
-        if keep.is_some() {
-            let mut inbox = self.session.inbox();
-            inbox.put_back(std::mem::take(&mut self.pending));
-            inbox.slot = None;
-            drop(inbox);
+        if let Some(time) = keep {
+            let waiting = self.pending.iter().chain(self.after_suback.iter().flatten());
+            let retained = waiting.filter(|delivery| delivery.kept).count();
+            if retained > 0 {
+                stats::dropped(drop_reason::RETAINED_UNSENT, retained as u64);
+            }
+            let out = self.put_back();
+            let expires = Timestamp::from_millis(Timestamp::now().as_millis().saturating_add(millis(time)));
+            // Were it refused, a restart would find the session as the last record of it says.
+            if let Err(error) = self.session.note(&self.shared.journal, Change::Closed { expires, out }) {
+                debug!(owner = %self.access.owner, %error, "a session's end of connection was not recorded");
+            }
             self.session.put_state(self.state);
         } else {
+            self.shared.sessions.bury(&self.shared.journal, &self.session);
             self.shared.unsubscribe_all(&self.session, Some(&self.state));
             let mut inbox = self.session.inbox();
             inbox.clear();
@@ -186,6 +201,16 @@ impl<S: Stream> Client<S> {
         let (peer, connection) = (self.peer, self.slot.number.load(Ordering::Relaxed));
         self.shared.event(BrokerEvent::Disconnected { owner, peer, connection, reason });
         self.slot.done.cancel();
+    }
+
+    /// What could not be sent stays in the journal for the next connection.
+    fn put_back(&mut self) -> Out {
+        let routing = self.shared.routing();
+        let mut inbox = self.session.inbox();
+        let out = outgoing(&routing, &inbox, &self.pending, &self.state);
+        inbox.put_back(&out, routing.position);
+        self.pending.clear();
+        out
     }
 
     /// A will is published when the client did not say goodbye; not when the server stops, and not for a client whose

@@ -10,13 +10,15 @@ use hubward_mqtt::protocol::{
     Ack, AckKind, Packet, PacketId, Publish, PublishProperties, Reason, RetainHandling, SubAck, Subscribe,
     SubscribeEntry, Unsubscribe,
 };
-use hubward_mqtt::{Qos, SharedFilter, Subscription, Version};
+use hubward_mqtt::{Qos, SharedFilter, Subscription, TopicFilter, Version};
 use tokio::sync::Semaphore;
 use tracing::warn;
 
 use super::End;
 use super::client::Client;
-use crate::options::{MAX_INBOX_BYTES, MAX_OUTPUT, MAX_SUBSCRIPTIONS};
+use super::publishing::Parked;
+use crate::durable::Change;
+use crate::options::{MAX_INBOX_BYTES, MAX_OUTPUT, MAX_SUBSCRIPTION_BYTES, MAX_SUBSCRIPTIONS};
 use crate::outgoing::{Delivery, Outgoing};
 use crate::router::is_routed;
 use crate::session::{Held, InFlight};
@@ -217,14 +219,24 @@ impl<S: Stream> Client<S> {
         }
         let id = (qos > Qos::AtMostOnce).then(|| self.free_id());
         let packet = Packet::Publish(self.packet(&message, qos, retain, &ids, id, false));
-        if !self.wire.queue_within(&packet, self.max_packet) {
+        // Under a packet id that a restart does not know it would be sent twice.
+        let secured = self.durable && qos == Qos::ExactlyOnce;
+        let fits = match secured {
+            true => self.wire.fits(&packet, self.max_packet),
+            false => self.wire.queue_within(&packet, self.max_packet),
+        };
+        if !fits {
             stats::dropped(drop_reason::PACKET_TOO_LARGE, 1);
             return;
         }
         self.shared.stats.delivered.increment(1);
         if let Some(id) = id {
-            let message = Some(message);
-            self.state.in_flight.push_back(InFlight { id, qos, released: false, retain, ids, message });
+            let (offset, message) = (message.offset, Some(message));
+            self.state.in_flight.push_back(InFlight { id, qos, released: false, retain, ids, offset, message });
+            self.is_unsaved();
+        }
+        if secured {
+            self.hold_back(packet);
         }
     }
 
@@ -279,7 +291,9 @@ impl<S: Stream> Client<S> {
             (AckKind::PubRec, Some(index)) if !reason.is_error() => {
                 flights[index].released = true;
                 flights[index].message = None;
-                self.wire.queue(&Packet::Ack(Ack { kind: AckKind::PubRel, packet_id, reason: Reason::SUCCESS }));
+                let release = Packet::Ack(Ack { kind: AckKind::PubRel, packet_id, reason: Reason::SUCCESS });
+                // After a restart that did not know of it the message would be sent once more, as a new one.
+                if self.durable { self.hold_back(release) } else { self.wire.queue(&release) }
             }
             (AckKind::PubRec, None) if !reason.is_error() => {
                 let reason = Reason::PACKET_ID_NOT_FOUND;
@@ -287,6 +301,7 @@ impl<S: Stream> Client<S> {
             }
             (_, Some(index)) => {
                 flights.remove(index);
+                self.is_unsaved();
             }
             (_, None) => {}
         }
@@ -304,23 +319,45 @@ impl<S: Stream> Client<S> {
     pub(super) fn subscribe(&mut self, subscribe: Subscribe) -> Result<(), End> {
         let Subscribe { packet_id, entries, subscription_id } = subscribe;
         let mut reasons = Vec::with_capacity(entries.len());
-        let mut retained = Vec::new();
+        let (mut made, mut retained) = (Vec::new(), Vec::new());
         for entry in entries {
-            let reason = match self.subscribe_one(&entry, subscription_id, &mut retained)? {
+            let reason = match self.subscribe_one(&entry, subscription_id, &mut made, &mut retained)? {
                 Ok(qos) => Reason(qos.into()),
                 Err(reason) => reason,
             };
             reasons.push(reason);
         }
-        self.wire.queue(&Packet::SubAck(Box::new(SubAck { packet_id, reasons })));
-        self.pending.extend(retained);
-        Ok(())
+        self.after_suback.push_back(retained);
+        self.answer_durably(Change::Subscribed(made), Packet::SubAck(Box::new(SubAck { packet_id, reasons })))
+    }
+
+    /// Answers when the change of a session that outlives the process is durable; else at once.
+    fn answer_durably(&mut self, change: Change, answer: Packet) -> Result<(), End> {
+        let nothing = match &change {
+            Change::Subscribed(list) => list.is_empty(),
+            Change::Unsubscribed(list) => list.is_empty(),
+            _ => false,
+        };
+        if !self.durable || nothing {
+            self.answer(&answer);
+            return Ok(());
+        }
+        self.record(Parked::session(self.session.id, change, Box::new([answer])))
+    }
+
+    /// Sends a packet whose time has come. After a SUBACK come the retained messages.
+    pub(super) fn answer(&mut self, packet: &Packet) {
+        self.wire.queue(packet);
+        if let Packet::SubAck(_) = packet {
+            self.pending.extend(self.after_suback.pop_front().unwrap_or_default());
+        }
     }
 
     fn subscribe_one(
         &mut self,
         entry: &SubscribeEntry,
         id: Option<u32>,
+        made: &mut Vec<Held>,
         retained: &mut Vec<Delivery>,
     ) -> Result<Result<Qos, Reason>, End> {
         let Ok(subscription) = entry.filter.parse::<Subscription>() else {
@@ -333,6 +370,10 @@ impl<S: Stream> Client<S> {
             return Err(End::Violation(Reason::PROTOCOL_ERROR, text));
         }
         let filter = match self.access.subscription(&subscription) {
+            Ok(_) if self.access.names_a_token(&subscription, self.shared.auth.as_ref()) => {
+                stats::refused("subscribe_token");
+                return Ok(Err(Reason::NOT_AUTHORIZED));
+            }
             Ok(filter) => filter,
             Err(reason) => {
                 stats::refused("subscribe_topic");
@@ -346,8 +387,13 @@ impl<S: Stream> Client<S> {
             Subscription::Shared(SharedFilter { group, .. }) => Some(group),
             Subscription::Plain(_) => None,
         };
-        let found = self.state.subscriptions.iter().position(|held| held.text == entry.filter);
-        if found.is_none() && self.state.subscriptions.len() >= MAX_SUBSCRIPTIONS {
+        let size = |filter: &TopicFilter, group: Option<&str>| filter.as_str().len() + group.map_or(0, str::len);
+        let held = &self.state.subscriptions;
+        let found = held.iter().position(|held| held.is(&filter, group.as_deref()));
+        let bytes: usize = held.iter().map(|held| size(&held.filter, held.group.as_deref())).sum();
+        if found.is_none()
+            && (held.len() >= MAX_SUBSCRIPTIONS || bytes + size(&filter, group.as_deref()) > MAX_SUBSCRIPTION_BYTES)
+        {
             stats::refused("too_many_subscriptions");
             return Ok(Err(Reason::QUOTA_EXCEEDED));
         }
@@ -366,35 +412,53 @@ impl<S: Stream> Client<S> {
                 retain: true,
                 ids: id.into_iter().collect(),
                 shared: false,
+                kept: true,
             }));
         }
         let since = routing.position;
         drop(routing);
         match found {
-            Some(index) => self.state.subscriptions[index].options = options,
+            Some(index) => {
+                let held = &mut self.state.subscriptions[index];
+                held.options = options;
+                made.push(held.clone());
+            }
             None => {
-                let text = entry.filter.clone();
-                self.state.subscriptions.push(Held { text, filter, group, options, since });
+                let held = Held::new(filter, group, options, since);
+                made.push(held.clone());
+                self.state.subscriptions.push(held);
             }
         }
         Ok(Ok(qos))
     }
 
-    pub(super) fn unsubscribe(&mut self, unsubscribe: Unsubscribe) {
+    /// UNSUBSCRIBE: answered for each filter.
+    pub(super) fn unsubscribe(&mut self, unsubscribe: Unsubscribe) -> Result<(), End> {
         let Unsubscribe { packet_id, filters } = unsubscribe;
         let mut reasons = Vec::with_capacity(filters.len());
-        for filter in filters {
-            let found = self.state.subscriptions.iter().position(|held| held.text == filter);
-            reasons.push(match found {
-                Some(index) => {
-                    let held = self.state.subscriptions.remove(index);
-                    self.shared.routing().tree.remove(&held.filter, held.group.as_deref(), &self.session);
-                    Reason::SUCCESS
-                }
-                None => Reason::NO_SUBSCRIPTION,
-            });
+        let mut ended = Vec::new();
+        for text in filters {
+            let found = self.held(&text);
+            reasons.push(if found.is_some() { Reason::SUCCESS } else { Reason::NO_SUBSCRIPTION });
+            if let Some(index) = found {
+                let Held { filter, group, .. } = self.state.subscriptions.remove(index);
+                self.shared.routing().tree.remove(&filter, group.as_deref(), &self.session);
+                ended.push((filter, group));
+            }
         }
-        self.wire.queue(&Packet::UnsubAck(Box::new(SubAck { packet_id, reasons })));
+        let answer = Packet::UnsubAck(Box::new(SubAck { packet_id, reasons }));
+        self.answer_durably(Change::Unsubscribed(ended), answer)
+    }
+
+    /// The subscription that a filter on the wire means.
+    fn held(&self, text: &str) -> Option<usize> {
+        let subscription = text.parse::<Subscription>().ok()?;
+        let filter = self.access.subscription(&subscription).ok()?;
+        let group = match &subscription {
+            Subscription::Shared(shared) => Some(shared.group.as_str()),
+            Subscription::Plain(_) => None,
+        };
+        self.state.subscriptions.iter().position(|held| held.is(&filter, group))
     }
 }
 
@@ -404,8 +468,13 @@ fn matching(subscriptions: &[Held], session: &crate::session::Session, record: &
         return Vec::new();
     }
     let topic = Cow::from(record.message.topic.as_str());
-    let plain = |held: &&Held| held.group.is_none() && record.offset >= held.since && held.filter.matches_str(&topic);
-    let picks = session.inbox().shared_at(record.offset);
+    let (picks, plain_from) = {
+        let mut inbox = session.inbox();
+        (inbox.shared_at(record.offset), inbox.plain_from())
+    };
+    let fresh = record.offset >= plain_from;
+    let plain =
+        |held: &&Held| fresh && held.group.is_none() && record.offset >= held.since && held.filter.matches_str(&topic);
     if picks.is_empty() && !subscriptions.iter().any(|held| plain(&held)) {
         return Vec::new();
     }
@@ -417,6 +486,7 @@ fn matching(subscriptions: &[Held], session: &crate::session::Session, record: &
         retain: false,
         ids: pick.ids,
         shared: true,
+        kept: false,
     });
     shared.chain(own).filter(|delivery| online || delivery.qos > Qos::AtMostOnce).collect()
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use hubward_journal::{AppendError, Waiter};
 use hubward_mqtt::protocol::{ConnAck, Connect, DecodeError, Packet, Reason};
 use hubward_mqtt::{TopicName, Version};
 use secrecy::SecretString;
@@ -15,10 +16,12 @@ use super::client::Client;
 use super::wire::{Io, Wire};
 use crate::access::Access;
 use crate::auth::{ClientKind, Grant, Login, Refusal};
+use crate::durable::{Change, Image, until_durable};
 use crate::events::BrokerEvent;
 use crate::inbox::Control;
 use crate::options::{MAX_IN_FLIGHT, REFUSED_LINGER};
-use crate::session::{Entered, State};
+use crate::session::{Entered, Session, State};
+use crate::shared::Shared;
 use crate::stats;
 use crate::stream::Stream;
 
@@ -173,7 +176,7 @@ async fn enter<S: Stream>(
         Some(assigned) => assigned,
         None => &connect.client_id,
     };
-    let Entered { session, slot, previous, evicted } = shared.sessions.enter(&access.owner, client_id);
+    let Entered { session, slot, previous, evicted } = shared.sessions.enter(&shared.journal, &access.owner, client_id);
     if let Some(evicted) = evicted {
         debug!(owner = %access.owner, "a session was forgotten: its owner has too many");
         shared.forget(&evicted);
@@ -182,7 +185,10 @@ async fn enter<S: Stream>(
         let limit = shared.options.drain_limit * 2 + TAKE_OVER_GRACE;
         let over = timeout(limit, previous.done.cancelled()).await.is_ok();
         if !over || slot.asked().is_some() {
-            shared.sessions.leave(&session, &slot, None);
+            if shared.sessions.leave(&session, &slot, None) {
+                // The older connection does not end: what it still does is not this session's any more.
+                shared.sessions.bury(&shared.journal, &session);
+            }
             slot.done.cancel();
             let text = "the client connected once more meanwhile";
             refuse(wire, Refused::new(Reason::SERVER_BUSY, "taken_over", text), peer).await;
@@ -190,24 +196,38 @@ async fn enter<S: Stream>(
         }
     }
     shared.wills.forget(session.id);
-    let state = match session.take_state() {
-        Some(state) if connect.clean_start => {
-            shared.unsubscribe_all(&session, Some(&state));
-            session.inbox().clear();
-            None
-        }
-        state => state,
-    };
-    let session_present = state.is_some();
     let session_expiry = session_expiry(&connect, shared.options.max_session_expiry);
+    let keep = session_expiry.map_or(0, |time| time.as_secs());
+    let state = session.take_state();
+    let session_present = state.is_some() && !connect.clean_start;
+    let state = if session_present {
+        // Were it refused, a restart would find the session as the last record of it says.
+        let _ = session.note(&shared.journal, Change::Opened { keep: clamp(keep) });
+        state
+    } else {
+        if let Err(error) = begin(&shared, &session, session_expiry).await {
+            let old = session.with_image(|image| Duration::from_secs(image.keep.into()));
+            if let Some(state) = state {
+                session.put_state(state);
+            }
+            shared.sessions.leave(&session, &slot, old);
+            slot.done.cancel();
+            warn!(owner = %access.owner, %error, "a session cannot begin anew: that was not recorded");
+            let text = "the end of its old session cannot be recorded now";
+            refuse(wire, Refused::new(Reason::SERVER_UNAVAILABLE, "journal", text), peer).await;
+            return None;
+        }
+        shared.unsubscribe_all(&session, state.as_deref());
+        session.inbox().clear();
+        None
+    };
     let mut connack = ConnAck { session_present, ..ConnAck::new(Reason::SUCCESS) };
     if connect.version == Version::V5 {
         connack.receive_maximum = Some(shared.options.receive_maximum);
         connack.maximum_packet_size = Some(shared.options.max_packet_bytes);
         connack.assigned_client_id = assigned;
         let asked = connect.session_expiry.map(u64::from);
-        let kept = session_expiry.map_or(0, |time| time.as_secs());
-        connack.session_expiry = asked.filter(|asked| *asked != kept).map(|_| clamp(kept));
+        connack.session_expiry = asked.filter(|asked| *asked != keep).map(|_| clamp(keep));
     }
     wire.queue(&Packet::ConnAck(Box::new(connack)));
     let presence = shared.presence(&access.owner);
@@ -229,11 +249,34 @@ async fn enter<S: Stream>(
     client.max_in_flight = usize::from(connect.receive_maximum.unwrap_or(u16::MAX)).min(MAX_IN_FLIGHT);
     client.max_packet = connect.maximum_packet_size.and_then(|size| usize::try_from(size).ok()).unwrap_or(usize::MAX);
     client.will = connect.will;
+    client.durable = client.session.is_durable();
+    client.load_in_flight().await;
     client.resume();
     if shared.stopping.is_cancelled() {
         client.slot.ask(Control::Stop);
     }
     Some(client)
+}
+
+/// Begins a session with nothing in it. What the journal knows of an older one of its name must be gone for good before
+/// the client hears of it: else, after a crash, that one's packet ids would stand for messages that were never recorded.
+async fn begin(shared: &Shared, session: &Session, keep: Option<Duration>) -> Result<(), AppendError> {
+    let position = shared.routing().position;
+    let image = keep.map(|keep| Image::new(session.owner.clone(), clamp(keep.as_secs()), position));
+    if session.is_durable() || shared.sessions.has_grave(session.id) {
+        let waiter = Waiter::new();
+        let (offset, old) = session.replace(&shared.journal, image, &waiter)?;
+        let durable = timeout(shared.options.auth_timeout, until_durable(&waiter, offset)).await;
+        durable
+            .unwrap_or_else(|_| Err(AppendError::Failed { reason: "the disk takes too long".to_owned() }))
+            .inspect_err(|_| session.take_back(old))?;
+        shared.sessions.fill_grave(session.id);
+        return Ok(());
+    }
+    session.begin(image);
+    // Refused now, it is written before the first thing that is said of it.
+    let _ = session.write_again(&shared.journal);
+    Ok(())
 }
 
 fn clamp(seconds: u64) -> u32 {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hubward_journal::{AppendError, Full, Waiter};
-use hubward_model::{Draft, Kind, Message, Timestamp, pybytes};
+use hubward_model::{Draft, Message, Offset, Timestamp, pybytes};
 use hubward_mqtt::protocol::{Ack, AckKind, Packet, PacketId, Publish, Reason};
 use hubward_mqtt::{Qos, TopicName, Version};
 use tokio::time::Instant;
@@ -12,9 +12,10 @@ use tracing::{error, warn};
 use super::End;
 use super::client::Client;
 use crate::access::{Ingress, loggable};
+use crate::durable::{Change, Event};
 use crate::events::BrokerEvent;
 use crate::ledger::{Promise, Settled};
-use crate::note::Note;
+use crate::note::{Note, SessionId};
 use crate::options::{DROP_EVENT_PAUSE, FULL_RETRY, MAX_UNRELEASED};
 use crate::outgoing::record_qos;
 use crate::stats::{self, drop_reason};
@@ -59,9 +60,29 @@ pub(super) enum On {
 pub(super) struct Parked {
     draft: Draft,
     promise: Option<Promise>,
+    /// What it means for the session, if that outlives the process.
+    change: Option<Box<Change>>,
+    /// What must not leave before it is durable.
+    packets: Option<Box<[Packet]>>,
 }
 
 impl Parked {
+    /// A record of the session `id` that means `change`.
+    pub(super) fn session(id: SessionId, change: Change, packets: Box<[Packet]>) -> Self {
+        let event = Event::Session(id, change);
+        let draft = event.draft();
+        let change = match event {
+            Event::Session(_, change) => Some(Box::new(change)),
+            _ => None,
+        };
+        Self { draft, promise: None, change, packets: Some(packets) }
+    }
+
+    /// Whether the client waits for something that depends on it.
+    fn is_awaited(&self) -> bool {
+        self.promise.is_some() || self.packets.is_some()
+    }
+
     fn size(&self) -> usize {
         self.draft.message.payload.len() + self.draft.message.topic.len() + RECORD_OVERHEAD
     }
@@ -152,7 +173,8 @@ impl<S: Stream> Client<S> {
             },
             note: note.encode(),
         };
-        self.record(Parked { draft, promise })
+        let change = note.received.map(|id| Box::new(Change::Received(id)));
+        self.record(Parked { draft, promise, change, packets: None })
     }
 
     /// PUBREL: the packet id is free when that is durable.
@@ -171,16 +193,9 @@ impl<S: Stream> Client<S> {
                 Ok(())
             }
             Some(true) => {
-                let note = Note { session: Some(self.session.id), released: Some(packet_id), ..Note::default() };
-                let draft = Draft {
-                    kind: Kind::Session,
-                    received_at: Timestamp::now(),
-                    device: None,
-                    only_for: None,
-                    message: Message::default(),
-                    note: note.encode(),
-                };
-                self.record(Parked { draft, promise: Some(promise) })
+                let change = Change::Released(packet_id);
+                let parked = Parked::session(self.session.id, change, Box::new([]));
+                self.record(Parked { promise: Some(promise), packets: None, ..parked })
             }
         }
     }
@@ -199,11 +214,14 @@ impl<S: Stream> Client<S> {
             any = true;
             if settled.failed {
                 failed += u64::from(settled.records);
-                result = result.and(self.settle_failed(settled));
+                result = result.and(self.settle_failed(&settled));
             } else {
                 durable += u64::from(settled.records);
                 if let Some(promise) = settled.promise {
                     self.keep(promise);
+                }
+                for packet in settled.packets.into_iter().flatten() {
+                    self.answer(&packet);
                 }
             }
         }
@@ -212,6 +230,8 @@ impl<S: Stream> Client<S> {
         }
         if failed > 0 {
             error!(owner = %self.access.owner, records = failed, "the journal failed; nothing of this was acknowledged");
+        }
+        if progress.failed_from.is_some() {
             self.waiter = Waiter::new();
         }
         result.map(|()| any)
@@ -228,7 +248,10 @@ impl<S: Stream> Client<S> {
         self.wire.queue(&Packet::Ack(Ack { kind, packet_id, reason }));
     }
 
-    fn settle_failed(&mut self, settled: Settled) -> Result<(), End> {
+    fn settle_failed(&mut self, settled: &Settled) -> Result<(), End> {
+        if settled.packets.is_some() {
+            return Err(End::JournalFailed);
+        }
         let Some(promise) = settled.promise else {
             self.dropped(drop_reason::JOURNAL_FAILED, settled.records.into());
             return Ok(());
@@ -254,6 +277,15 @@ impl<S: Stream> Client<S> {
             }
             AckKind::PubAck | AckKind::PubRel => {}
         }
+        self.session.with_image(|image| match promise.kind {
+            AckKind::PubRec => {
+                image.unreleased.remove(&promise.packet_id.get());
+            }
+            AckKind::PubComp => {
+                image.apply(&Change::Received(promise.packet_id), Offset::START, None);
+            }
+            AckKind::PubAck | AckKind::PubRel => {}
+        });
     }
 
     /// A limit was reached; perhaps it is no more.
@@ -301,7 +333,7 @@ impl<S: Stream> Client<S> {
     }
 
     /// Hands a record to the journal, or waits until it can.
-    fn record(&mut self, parked: Parked) -> Result<(), End> {
+    pub(super) fn record(&mut self, parked: Parked) -> Result<(), End> {
         match self.append(parked) {
             Ok(()) => {
                 self.blocked = None;
@@ -332,11 +364,18 @@ impl<S: Stream> Client<S> {
         }
         // The journal keeps nothing of what it refuses, and a refused record must wait here: two reference counts and
         // a topic are copied for that.
-        let Parked { draft, promise } = &parked;
-        match self.shared.journal.append(draft.clone(), &self.waiter) {
+        let journal = &self.shared.journal;
+        let appended = match &parked.change {
+            Some(change) => self.session.append(journal, parked.draft.clone(), change, &self.waiter),
+            None => journal.append(parked.draft.clone(), &self.waiter),
+        };
+        match appended {
             Ok(offset) => {
-                self.ledger.record(offset, size, *promise);
-                if let Some(promise) = *promise {
+                match parked.packets {
+                    Some(packets) => self.ledger.session(offset, size, packets),
+                    None => self.ledger.record(offset, size, parked.promise),
+                }
+                if let Some(promise) = parked.promise {
                     self.note_promise(promise);
                 }
                 Ok(())
@@ -369,7 +408,7 @@ impl<S: Stream> Client<S> {
 
     /// A record does not fit, and waiting has not helped.
     fn overflow(&mut self, parked: &Parked) -> Result<(), End> {
-        if parked.promise.is_some() {
+        if parked.is_awaited() {
             return Err(End::Overloaded);
         }
         self.dropped(drop_reason::JOURNAL_FULL, 1);
@@ -378,6 +417,9 @@ impl<S: Stream> Client<S> {
 
     /// The journal will not take a record at all.
     fn lose(&mut self, parked: &Parked, reason: &'static str) -> Result<(), End> {
+        if parked.packets.is_some() {
+            return Err(End::JournalFailed);
+        }
         let Some(promise) = parked.promise else {
             self.dropped(reason, 1);
             return Ok(());

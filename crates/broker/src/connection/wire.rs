@@ -115,6 +115,14 @@ impl<S: Stream> Wire<S> {
         }
     }
 
+    /// Whether a packet is no larger than `limit`.
+    pub(super) fn fits(&mut self, packet: &Packet, limit: usize) -> bool {
+        let before = self.output.len();
+        let fits = self.queue_within(packet, limit);
+        self.output.truncate(before);
+        fits
+    }
+
     /// Writes what is queued, and reads if `read`; resolves when either did something.
     pub(super) async fn io(&mut self, read: bool) -> io::Result<Io> {
         poll_fn(|cx| self.poll_io(cx, read)).await

@@ -79,8 +79,10 @@ pub(crate) struct Kit {
     pub(crate) handle: BrokerHandle,
     pub(crate) shared: Arc<Shared>,
     pub(crate) stop: CancellationToken,
-    broker: JoinHandle<Result<(), BrokerError>>,
-    _running: Running,
+    options: Options,
+    journal_options: hubward_journal::Options,
+    broker: Option<JoinHandle<Result<(), BrokerError>>>,
+    running: Running,
 }
 
 impl Kit {
@@ -93,22 +95,61 @@ impl Kit {
         let mut journal_options = hubward_journal::Options::new("/j");
         journal_options.segment_bytes = 1 << 20;
         journal(&mut journal_options);
-        let running = Running::start(journal_options, files.shared()).unwrap();
+        Self::on(files, options, journal_options)
+    }
+
+    fn on(files: FaultyFiles, options: Options, journal_options: hubward_journal::Options) -> Self {
+        let (kit, broker) = Self::build(files, options, journal_options);
+        kit.spawn(broker)
+    }
+
+    fn build(files: FaultyFiles, options: Options, journal_options: hubward_journal::Options) -> (Self, Broker) {
+        let running = Running::start(journal_options.clone(), files.shared()).unwrap();
         let journal = running.journal.clone();
         let directory = Directory::default();
         directory.uplinks.lock().unwrap().insert("fixed".into(), vec!["factory/+/temp".into()]);
-        let mut broker = Broker::new(options, journal.clone(), Arc::new(directory));
+        let mut broker = Broker::new(options.clone(), journal.clone(), Arc::new(directory));
         let address = broker.listen(std::net::TcpListener::bind("127.0.0.1:0").unwrap(), Listener::Tcp).unwrap();
         let (handle, shared) = (broker.handle(), broker.shared());
         let stop = CancellationToken::new();
-        let broker = tokio::spawn(broker.run(stop.clone()));
-        Self { address, files, journal, handle, shared, stop, broker, _running: running }
+        let kit =
+            Self { address, files, journal, handle, shared, stop, options, journal_options, broker: None, running };
+        (kit, broker)
+    }
+
+    fn spawn(mut self, broker: Broker) -> Self {
+        self.broker = Some(tokio::spawn(broker.run(self.stop.clone())));
+        self
+    }
+
+    /// The machine loses power, and everything starts again from what its disk kept.
+    pub(crate) async fn crash(self, seed: u64) -> Self {
+        self.files.crash(seed);
+        self.broker.as_ref().unwrap().abort();
+        self.start_again().await
+    }
+
+    /// Stops in order, and starts again.
+    pub(crate) async fn restart(self) -> Self {
+        self.stop.cancel();
+        self.start_again().await
+    }
+
+    async fn start_again(self) -> Self {
+        let Self { files, options, journal_options, broker, running, .. } = self;
+        // It was aborted, or ends.
+        let _ = within(broker.unwrap()).await;
+        // Closing the journal waits for its thread.
+        within(tokio::task::spawn_blocking(move || drop(running))).await.unwrap();
+        let (kit, mut broker) = Self::build(files, options, journal_options);
+        within(broker.restore()).await.unwrap();
+        kit.spawn(broker)
     }
 
     /// Stops the broker in order.
     pub(crate) async fn stop(&mut self) {
         self.stop.cancel();
-        within(&mut self.broker).await.unwrap().unwrap();
+        within(self.broker.as_mut().unwrap()).await.unwrap().unwrap();
     }
 
     pub(crate) async fn stream(&self) -> TcpStream {

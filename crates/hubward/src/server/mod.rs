@@ -77,7 +77,7 @@ impl Server {
     pub async fn start(settings: Settings, metrics: PrometheusHandle) -> Result<Self, Problem> {
         checks::check(&settings)?;
         let sockets = Sockets::open(&settings)?;
-        let storage = Storage::open(&settings).await?;
+        let mut storage = Storage::open(&settings).await?;
         let hub = match settings.local_hub {
             true => Some(RunningHub::start(own_hub::options(&settings)).await?),
             false => None,
@@ -101,6 +101,9 @@ impl Server {
         let limits = limits::in_effect(&settings, &broker_options);
         let mut broker = Broker::new(broker_options, storage.journal.clone(), authenticator);
         listen_for_mqtt(&mut broker, &settings, sockets.mqtt, sockets.mqtts)?;
+        broker.restore().await.map_err(|error| {
+            Problem::new("journal", error.to_string(), "look at the data folder with `hubward journal verify`")
+        })?;
         let broker_handle = broker.handle();
         let stop = stop_broker.clone();
         parts.spawn(async move { ("broker", broker.run(stop).await.map_err(|error| error.to_string())) });
@@ -150,6 +153,7 @@ impl Server {
         if let Some(path) = &settings.port_file {
             addresses.write_port_file(path)?;
         }
+        storage.started();
         Ok(Self { addresses, parts, stop_broker, stop_rest, relay, storage, hub })
     }
 

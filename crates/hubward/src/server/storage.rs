@@ -6,8 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use hubward_journal::{Journal, OpenError, RealFiles};
-use hubward_model::Problem;
+use hubward_journal::{Journal, OpenError, Pin, RealFiles};
+use hubward_model::{Offset, Problem};
 use hubward_registry::{KeySource, Registry, SecretString};
 use tokio::sync::oneshot;
 
@@ -22,6 +22,8 @@ pub struct Storage {
     pub journal: Journal,
     /// The registry.
     pub registry: Registry,
+    /// Keeps everything until all who read the journal have said what they need of it.
+    starting: Option<Pin>,
     committer: JoinHandle<()>,
     committer_ended: oneshot::Receiver<()>,
 }
@@ -41,6 +43,8 @@ impl Storage {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data).map_err(folder)?;
 
         let (journal, committer) = open_journal(settings).await?;
+        // Before its writer runs, which also removes what nobody needs.
+        let starting = Some(journal.pin("start", Offset::START));
         let (ended, committer_ended) = oneshot::channel();
         let thread = std::thread::Builder::new().name("journal".to_owned());
         let committer = thread
@@ -58,7 +62,12 @@ impl Storage {
                 return Err(problem);
             }
         };
-        Ok(Self { journal, registry, committer, committer_ended })
+        Ok(Self { journal, registry, starting, committer, committer_ended })
+    }
+
+    /// All who read the journal hold what they need: the rest may go.
+    pub fn started(&mut self) {
+        self.starting = None;
     }
 
     /// Waits for the end of the writer thread, which should not end by itself.

@@ -1,0 +1,232 @@
+//! What an earlier process left: read from the journal before the first connection is accepted.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hubward_journal::{Chunk, Journal, LookBack, Pin, ReadError};
+use hubward_model::{Kind, Offset, Record, Timestamp};
+use tracing::{info, warn};
+
+use super::event::Event;
+use super::image::{Change, Image};
+use crate::note::SessionId;
+use crate::outgoing::{Delivery, Outgoing};
+use crate::retained::Retained;
+use crate::router::is_routed;
+use crate::session::{Session, State};
+use crate::shared::Shared;
+use crate::stats::{self, drop_reason};
+
+/// Name of the pin of what the next start needs.
+pub(crate) const PIN: &str = "mqtt-sessions";
+/// Records that are looked at in one step back.
+const VISIT: usize = 50_000;
+
+/// What the keeper goes on from.
+pub(crate) struct Restored {
+    /// Keeps what the next start would read.
+    _pin: Pin,
+    /// About how many bytes that was this time.
+    pub(crate) read: u64,
+}
+
+impl Restored {
+    pub(crate) fn from(pin: Pin, read: u64) -> Self {
+        Self { _pin: pin, read }
+    }
+}
+
+/// Takes in the sessions and retained messages that the journal knows.
+pub(crate) async fn restore(shared: &Arc<Shared>) -> Result<Restored, ReadError> {
+    let journal = &shared.journal;
+    // Nothing is removed while it is looked for.
+    let everything = journal.pin(PIN, Offset::START);
+    let begun = last_snapshot(journal).await?;
+    let from = begun.unwrap_or_else(|| journal.oldest());
+    let pin = journal.pin(PIN, from);
+    drop(everything);
+    let end = journal.durable();
+    let mut found = Found::new(shared, from);
+    read(journal, from, end, |record| found.take(record)).await?;
+    let (sessions, retained, read_bytes) = (found.images.len(), found.retained.count(), found.read);
+    let dealt = found.install(shared, end);
+    if let Some(dealt) = dealt.filter(|dealt| *dealt < end) {
+        read(journal, dealt, end, |record| deal_again(shared, record)).await?;
+    }
+    if sessions > 0 || retained > 0 {
+        info!(sessions, retained, %from, to = %end, "sessions and retained messages were read from the journal");
+    }
+    Ok(Restored::from(pin, read_bytes))
+}
+
+/// Where the last complete snapshot began; none if there is none.
+async fn last_snapshot(journal: &Journal) -> Result<Option<Offset>, ReadError> {
+    let mut before = None;
+    loop {
+        let query = LookBack { before, kind: Some(Kind::Session), limit: 1, visit: VISIT, ..LookBack::default() };
+        let looked =
+            journal.look_back(query, |record| matches!(Event::of(record), Some(Event::SnapshotDone { .. }))).await?;
+        if let Some(record) = looked.records.first() {
+            let Some(Event::SnapshotDone { begun }) = Event::of(record) else { return Ok(None) };
+            if begun >= journal.oldest() {
+                return Ok(Some(begun));
+            }
+            warn!(%begun, oldest = %journal.oldest(), "the beginning of the last snapshot of sessions is gone");
+            return Ok(None);
+        }
+        before = looked.next;
+        if before.is_none() {
+            return Ok(None);
+        }
+    }
+}
+
+/// Gives `take` the records from `from` to before `end`.
+async fn read(journal: &Journal, from: Offset, end: Offset, mut take: impl FnMut(&Record)) -> Result<(), ReadError> {
+    let mut reader = journal.reader(from);
+    while reader.position() < end {
+        match reader.next().await? {
+            Chunk::Records(records) => records.iter().filter(|record| record.offset < end).for_each(&mut take),
+            Chunk::Gap { from, to } => {
+                warn!(%from, %to, "records are missing from the journal; what they said of sessions is lost");
+                stats::dropped(drop_reason::JOURNAL_GAP, from.lag(to));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What reading from a snapshot on gives.
+struct Found {
+    images: HashMap<SessionId, Image>,
+    retained: Retained,
+    /// The last record of each topic that was published as retained since, whether or not a message is kept.
+    touched: HashMap<String, Offset>,
+    dealt: Offset,
+    read: u64,
+}
+
+impl Found {
+    fn new(shared: &Shared, from: Offset) -> Self {
+        let options = &shared.options;
+        Self {
+            images: HashMap::new(),
+            retained: Retained::new(options.max_retained, options.max_retained_bytes),
+            touched: HashMap::new(),
+            dealt: from,
+            read: 0,
+        }
+    }
+
+    fn take(&mut self, record: &Record) {
+        self.read += (record.message.payload.len() + record.message.topic.len() + record.note.len() + 64) as u64;
+        if record.message.retain && is_routed(record) {
+            self.touched.insert(record.message.topic.clone(), record.offset);
+            self.retained.keep(&Arc::new(Outgoing::of(record)));
+        }
+        match Event::of(record) {
+            Some(Event::Session(id, change)) => take_change(&mut self.images, id, change, record.offset),
+            Some(Event::Retained(message)) => {
+                // A later one may stand before its snapshot's copy.
+                if self.touched.get(&message.topic).is_none_or(|offset| *offset < message.offset) {
+                    self.retained.keep(&Arc::new(*message));
+                }
+            }
+            Some(Event::Dealt(offset)) => self.dealt = self.dealt.max(offset),
+            Some(Event::SnapshotBegun | Event::SnapshotDone { .. }) | None => {}
+        }
+    }
+
+    /// Puts everything in its place. Answers from where on messages of shared subscriptions must be dealt again.
+    fn install(self, shared: &Shared, end: Offset) -> Option<Offset> {
+        let mut is_shared = false;
+        let now = Timestamp::now();
+        let mut routing = shared.routing();
+        routing.retained = self.retained;
+        routing.position = end;
+        for (id, mut image) in self.images {
+            let keep = Duration::from_secs(image.keep.into());
+            // Who had a connection had it until the process ended, and nobody knows when that was.
+            let left = image.expires.map_or(keep, |expires| expires.since(now).min(keep));
+            if left.is_zero() {
+                shared.sessions.bury_unseen(&shared.journal, id);
+                continue;
+            }
+            image.settle();
+            is_shared |= image.is_shared();
+            let state = State::of(&image);
+            let (out, had_connection) = (image.out.clone(), image.expires.is_none());
+            let session = Session::restored(id, image);
+            for held in &state.subscriptions {
+                routing.tree.insert(&held.filter, held.group.as_deref(), session.clone(), held.options);
+            }
+            session.inbox().put_back(&out, end);
+            session.put_state(Box::new(state));
+            shared.sessions.restore(&session, left);
+            if had_connection {
+                let expires = now.as_millis().saturating_add(i64::try_from(left.as_millis()).unwrap_or(i64::MAX));
+                let expires = Timestamp::from_millis(expires);
+                // Were it refused, the next start would give it the whole time again.
+                let _ = session.note(&shared.journal, Change::Closed { expires, out });
+            }
+        }
+        is_shared.then_some(self.dealt)
+    }
+}
+
+/// Applies what a record says of one of several sessions.
+pub(crate) fn take_change(images: &mut HashMap<SessionId, Image>, id: SessionId, change: Change, offset: Offset) {
+    match change {
+        Change::State(image) => {
+            images.insert(id, *image);
+        }
+        Change::Ended => {
+            images.remove(&id);
+        }
+        // Of sessions that are not known nothing is remembered: they ended with their connection.
+        change => {
+            if let Some(image) = images.get_mut(&id) {
+                image.apply(&change, offset, None);
+            }
+        }
+    }
+}
+
+/// Gives a message to a member of each group that it concerns, unless that has it: who got it before is not known for
+/// those that were dealt last.
+fn deal_again(shared: &Shared, record: &Record) {
+    if !is_routed(record) {
+        return;
+    }
+    let mut routing = shared.routing();
+    let mut hits = Vec::new();
+    routing.tree.matches(&record.message.topic, &mut hits);
+    hits.retain(|hit| hit.shared);
+    if hits.is_empty() {
+        return;
+    }
+    let message = Arc::new(Outgoing::of(record));
+    for hit in hits {
+        let session = hit.subscriber;
+        let in_flight = |image: &mut Image| image.out.flights.iter().any(|flight| flight.offset == record.offset);
+        let delivery = Delivery::merge(&message, session.id, std::iter::once(&hit.options));
+        if let Some(delivery) = delivery
+            && !session.with_image(in_flight).unwrap_or_default()
+        {
+            session.inbox().deal_again(&delivery);
+        }
+    }
+}
+
+/// What the journal says of all sessions, by itself: for tests.
+#[cfg(test)]
+pub(crate) fn images(records: &[Record]) -> HashMap<SessionId, Image> {
+    let mut images = HashMap::new();
+    for record in records {
+        if let Some(Event::Session(id, change)) = Event::of(record) {
+            take_change(&mut images, id, change, record.offset);
+        }
+    }
+    images
+}

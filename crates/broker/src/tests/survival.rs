@@ -1,0 +1,187 @@
+//! Crashes at any moment against a model: a sender and a subscriber of quality of service 2, both with persistent sessions
+//! and with the memory that MQTT asks of them. Every message arrives once, in order.
+
+use std::sync::{Arc, Mutex};
+
+use hubward_mqtt::Qos;
+use hubward_mqtt::protocol::{Ack, AckKind, Packet, PacketId, Publish};
+use tokio::task::JoinHandle;
+
+use super::durable::{ALL, Raw, ack, connect, receive, subscribe, text};
+use super::kit::*;
+use crate::durable::keeper;
+
+/// A small source of chance that repeats itself for a seed (xorshift64*).
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32) % bound
+    }
+}
+
+/// How far the sender's message is, as it knows.
+#[derive(Clone, Copy, PartialEq)]
+enum Stage {
+    New,
+    /// Sent, without an answer.
+    Sent,
+    /// PUBREC came.
+    Received,
+}
+
+struct Sender {
+    connection: Option<Raw>,
+    number: u16,
+    stage: Stage,
+}
+
+impl Sender {
+    fn id(&self) -> PacketId {
+        // Used again and again.
+        PacketId::new(self.number % 2 + 1).unwrap()
+    }
+
+    async fn connection(&mut self, kit: &Kit) -> &mut Raw {
+        if self.connection.is_none() {
+            let (raw, present) = connect(kit, "d1", false).await;
+            assert!(present || (self.number == 0 && self.stage == Stage::New), "the session is there");
+            self.connection = Some(raw);
+        }
+        self.connection.as_mut().unwrap()
+    }
+
+    /// The next half of the exchange; without waiting for the answer it may be cut in the middle.
+    async fn step(&mut self, kit: &Kit, wait: bool) {
+        let id = self.id();
+        let packet = match self.stage {
+            Stage::Received => ack(AckKind::PubRel, id),
+            stage => {
+                let publish = signal("d1", self.number).with_qos(Qos::ExactlyOnce);
+                Packet::Publish(Publish { packet_id: Some(id), dup: stage == Stage::Sent, ..publish })
+            }
+        };
+        self.connection(kit).await.send(&packet).await.unwrap();
+        if self.stage == Stage::New {
+            self.stage = Stage::Sent;
+        }
+        if !wait {
+            // Nobody hears the answer.
+            self.connection = None;
+            return;
+        }
+        match receive(self.connection(kit).await).await {
+            Packet::Ack(Ack { kind: AckKind::PubRec, packet_id, .. }) if packet_id == id => {
+                assert!(self.stage == Stage::Sent);
+                self.stage = Stage::Received;
+            }
+            Packet::Ack(Ack { kind: AckKind::PubComp, packet_id, .. }) if packet_id == id => {
+                assert!(self.stage == Stage::Received);
+                self.stage = Stage::New;
+                self.number += 1;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// What a subscriber remembers: packet ids it has not released, and what it took.
+#[derive(Default)]
+struct Memory {
+    open: Vec<PacketId>,
+    taken: Vec<String>,
+}
+
+async fn take(mut raw: Raw, memory: Arc<Mutex<Memory>>) {
+    while let Ok(Some(packet)) = raw.receive().await {
+        let answer = match packet {
+            Packet::Publish(publish) => {
+                let id = publish.packet_id.unwrap();
+                let mut memory = memory.lock().unwrap();
+                if !memory.open.contains(&id) {
+                    memory.open.push(id);
+                    memory.taken.push(text(&publish));
+                }
+                ack(AckKind::PubRec, id)
+            }
+            Packet::Ack(Ack { kind: AckKind::PubRel, packet_id, .. }) => {
+                memory.lock().unwrap().open.retain(|open| *open != packet_id);
+                ack(AckKind::PubComp, packet_id)
+            }
+            Packet::Disconnect(_) => return,
+            other => panic!("{other:?}"),
+        };
+        if raw.send(&answer).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn listen(kit: &Kit, memory: &Arc<Mutex<Memory>>) -> JoinHandle<()> {
+    let (raw, present) = connect(kit, "app", false).await;
+    assert!(present);
+    tokio::spawn(take(raw, memory.clone()))
+}
+
+#[tokio::test]
+async fn whenever_the_process_dies_every_message_of_quality_of_service_2_arrives_once_and_in_order() {
+    for seed in 1..=8u64 {
+        let mut chance = Chance(seed * 0x9e37_79b9);
+        let mut kit = Kit::start();
+        let memory = Arc::new(Mutex::new(Memory::default()));
+        let (mut raw, _) = connect(&kit, "app", true).await;
+        subscribe(&mut raw, ALL, Qos::ExactlyOnce).await;
+        drop(raw);
+        let mut subscriber = None::<JoinHandle<()>>;
+        let mut sender = Sender { connection: None, number: 0, stage: Stage::New };
+        // Once something was acknowledged the session is there for good.
+        sender.step(&kit, true).await;
+        for _ in 0..50 {
+            match chance.below(12) {
+                0..6 => sender.step(&kit, true).await,
+                6 => sender.step(&kit, false).await,
+                7 | 8 => {
+                    if subscriber.is_none() {
+                        subscriber = Some(listen(&kit, &memory).await);
+                    }
+                }
+                9 => {
+                    if let Some(task) = subscriber.take() {
+                        task.abort();
+                        let _ = task.await;
+                    }
+                }
+                10 => keeper::snapshot(&kit.shared).await.unwrap(),
+                _ => {
+                    let in_order = chance.below(3) == 0;
+                    kit = if in_order {
+                        kit.restart().await
+                    } else {
+                        kit.crash(seed * 131 + chance.below(1 << 20)).await
+                    };
+                    sender.connection = None;
+                    if let Some(task) = subscriber.take() {
+                        within(task).await.unwrap();
+                    }
+                }
+            }
+        }
+        let last = sender.number;
+        while sender.number == last {
+            sender.step(&kit, true).await;
+        }
+        if let Some(task) = subscriber.take() {
+            task.abort();
+            let _ = task.await;
+        }
+        let task = listen(&kit, &memory).await;
+        let all: Vec<String> = (0..=last).map(|number| number.to_string()).collect();
+        until(|| memory.lock().unwrap().taken.len() >= all.len()).await;
+        task.abort();
+        assert_eq!(kit.signals(), all, "recorded, seed {seed}");
+        assert_eq!(memory.lock().unwrap().taken, all, "taken, seed {seed}");
+    }
+}
