@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail at any step")]
 
+mod demo;
 mod hub;
 mod identities;
 mod kills;

@@ -3,8 +3,10 @@
 //!
 //! - `stage`: sets everything up through the API, as a user would;
 //! - `device`: a device that publishes;
-//! - `ledger`: what was sent against what was read back.
+//! - `ledger`: what was sent against what was read back;
+//! - `blows`: the same with everything broken on the way (`--break`).
 
+mod blows;
 mod device;
 mod ledger;
 mod stage;
@@ -22,6 +24,7 @@ use crate::cli::{Failure, output};
 use crate::hub_link::{HubEvent, Monitor};
 use crate::server::{Server, stop_signals};
 
+pub use blows::run as run_and_break;
 use device::Sent;
 use ledger::{Ledger, Read};
 use stage::{Actor, Stage};
@@ -69,7 +72,7 @@ async fn show(
     began: Instant,
     json: bool,
 ) -> Result<(), Failure> {
-    let (stage, monitor) = tokio::try_join!(plan.set(), plan.monitor())?;
+    let (stage, monitor) = tokio::try_join!(plan.set(stage::CAST), plan.monitor())?;
     if !json {
         for line in stage.lines() {
             output::line(&line)?;

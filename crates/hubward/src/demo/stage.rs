@@ -18,8 +18,8 @@ use crate::server::Server;
 use crate::server::admin_file::AdminFile;
 
 /// Devices of the demo.
-const CAST: [(&str, DeviceKind); 3] =
-    [("kitchen", DeviceKind::Mqtt), ("cellar", DeviceKind::Mqtt), ("pycom-board", DeviceKind::Pycom)];
+pub(super) const CAST: &[(&str, DeviceKind)] =
+    &[("kitchen", DeviceKind::Mqtt), ("cellar", DeviceKind::Mqtt), ("pycom-board", DeviceKind::Pycom)];
 
 /// The settings of the demo's server: the standard ports if they are free, its data in `folder`.
 pub(super) fn settings(folder: &Path) -> Settings {
@@ -54,6 +54,8 @@ pub(super) struct Plan {
     mqtt: String,
     hub: HubInfo,
     ca: String,
+    /// `hub_endpoint` of the integration, if the server does not know the hub by itself.
+    endpoint: Option<String>,
 }
 
 /// A device that plays.
@@ -105,27 +107,28 @@ impl Plan {
     pub(super) fn of(server: &Server, folder: &Path) -> Result<Self, Failure> {
         let missing = |what: &str| Failure::unexpected("setting up the demo", format!("{what} is missing"));
         let addresses = server.addresses();
-        let admin = AdminFile::read(&beside(&data(folder), "admin.json"))
-            .map_err(|error| Failure::unexpected("reading the token", error))?;
         let hub = addresses.local_hub.clone().ok_or_else(|| missing("the local hub"))?;
+        let mqtt = addresses.mqtt.ok_or_else(|| missing("MQTT"))?.to_string();
+        Self::at(&data(folder), mqtt, hub, None)
+    }
+
+    /// The plan for the server of this data folder.
+    pub(super) fn at(data: &Path, mqtt: String, hub: HubInfo, endpoint: Option<String>) -> Result<Self, Failure> {
+        let admin = AdminFile::read(&beside(data, "admin.json"))
+            .map_err(|error| Failure::unexpected("reading the token", error))?;
         let ca = std::fs::read_to_string(&hub.ca_file)
             .map_err(|error| Failure::unexpected("reading the local hub's certificate", error))?;
-        Ok(Self {
-            api: admin.url.clone(),
-            client: Client::new(&admin.url, admin.token)?,
-            mqtt: addresses.mqtt.ok_or_else(|| missing("MQTT"))?.to_string(),
-            hub,
-            ca,
-        })
+        let client = Client::new(&admin.url, admin.token)?;
+        Ok(Self { api: admin.url, client, mqtt, hub, ca, endpoint })
     }
 
     /// Adds the devices and the integration.
-    pub(super) async fn set(&self) -> Result<Stage, Failure> {
+    pub(super) async fn set(&self, cast: &[(&str, DeviceKind)]) -> Result<Stage, Failure> {
         let mut credentials: Vec<Credentials> = Vec::new();
-        for (name, kind) in CAST {
+        for (name, kind) in cast {
             let wanted = NewDevice {
-                name: name.to_owned(),
-                kind: Some(kind),
+                name: (*name).to_owned(),
+                kind: Some(*kind),
                 username: None,
                 password: None,
                 token: None,
@@ -147,8 +150,8 @@ impl Plan {
             on_existing: None,
             on_missing: None,
             on_missing_keys: None,
-            hub_ca: None,
-            hub_endpoint: None,
+            hub_ca: self.endpoint.is_some().then(|| self.ca.clone()),
+            hub_endpoint: self.endpoint.clone(),
         };
         let made: IntegrationShow = self.client.send(Method::POST, "/api/v1/integrations", &wanted).await?;
         let bound = made.devices.unwrap_or_default();
