@@ -69,6 +69,7 @@ try {
   await ada.go('/integrations')
   await page.getByRole('link', { name: 'PyComTemp' }).click()
   await page.getByRole('heading', { name: 'Integration details' }).waitFor()
+  await page.getByRole('img', { name: /^Delivered per minute/ }).waitFor()
   await shoot('integration')
   await page.setViewportSize({ width: 390, height: 780 })
   await page.emulateMedia({ colorScheme: 'dark' })
