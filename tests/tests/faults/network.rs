@@ -1,7 +1,8 @@
-//! The network between devices, server and hub: cut, slow, silent, half open.
+//! The network between devices, server and hub: cut, slow, silent, half open, at another address.
 
 use std::time::Duration;
 
+use hubward_tests::Proxy;
 use hubward_tests::faults::{Allowed, Scene, Setting, for_each_seed};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -90,6 +91,30 @@ async fn the_hub_refuses_connections_while_it_is_there() {
         scene.more_signals(dice.number(30..=100)).await?;
         scene.to_hub.refuse(false);
         scene.more_signals(dice.number(1..=60)).await?;
+        scene.end(Allowed::default()).await
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_hubs_name_leads_to_another_address() {
+    for_each_seed("another address", async |mut dice| {
+        let mut scene = Scene::open(&mut dice, Setting::devices(2)).await?;
+        scene.more_signals(dice.number(1..=60)).await?;
+        // `localhost` has two addresses: at first only 127.0.0.1 answers, later only ::1.
+        let target = scene.hub.address("amqps")?;
+        let six = std::net::ToSocketAddrs::to_socket_addrs(&("localhost", 0))?.any(|address| address.is_ipv6());
+        let other = Proxy::start_at(&format!("[::1]:{}", scene.to_hub.port()), target).await;
+        let Some(other) = other.ok().filter(|_| six) else {
+            eprintln!("on this machine localhost is 127.0.0.1 alone: the name cannot lead elsewhere");
+            return scene.end(Allowed::default()).await;
+        };
+        let before = std::mem::replace(&mut scene.to_hub, other);
+        before.cut();
+        drop(before);
+        scene.until("the server finds it there", async || Ok(scene.to_hub.passed() > 0)).await?;
+        scene.more_signals(dice.number(20..=60)).await?;
         scene.end(Allowed::default()).await
     })
     .await
