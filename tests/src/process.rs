@@ -42,6 +42,9 @@ impl Process {
         let file = std::fs::OpenOptions::new().create(true).append(true).open(log).context("open the log")?;
         let child = Command::new(binary())
             .args(args)
+            // They are for the test: a server refuses variables of its name that it does not know.
+            .env_remove("HUBWARD_FAULT_RUNS")
+            .env_remove("HUBWARD_FAULT_SEED")
             .stdin(Stdio::null())
             .stdout(file.try_clone().context("share the log")?)
             .stderr(file)

@@ -10,6 +10,7 @@ mod hub;
 mod identities;
 mod kills;
 mod network;
+mod sessions;
 mod signals;
 mod storage;
 mod verdict;
