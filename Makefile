@@ -47,7 +47,7 @@ fmt: ## format all code
 doc: ## the crates' documentation in target/doc
 	cargo doc --workspace --no-deps --locked
 
-bench: ## figures beside a peer, one interleaved run (SCENARIO=first|attach|memory|console)
+bench: ## figures beside a peer, one interleaved run (SCENARIO=first|attach|memory|console|fault)
 	@scripts/bench $(SCENARIO)
 
 soak: ## the tests with larger numbers (minutes to hours)

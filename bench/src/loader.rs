@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -135,6 +135,56 @@ async fn drive(
         input.copy_within(whole..held, 0);
         held -= whole;
     }
+}
+
+/// Every device sends one signal in each `every`, so many times, spread over that time; the payload begins with the time it was
+/// sent. Gives the connections back. A device whose signals are not acknowledged in time waits for that no longer than for
+/// its next turn, and its acknowledgements are read later.
+pub async fn paced(
+    streams: Vec<TcpStream>,
+    devices: Vec<LoadDevice>,
+    size: usize,
+    every: Duration,
+    times: usize,
+) -> Result<Vec<TcpStream>> {
+    let mut tasks = JoinSet::new();
+    let begun = tokio::time::Instant::now();
+    let share = every / u32::try_from(streams.len().max(1)).unwrap_or(u32::MAX);
+    for (place, (mut stream, device)) in streams.into_iter().zip(devices).enumerate() {
+        let mut packet = publish_packet(&device.topic, size);
+        let first = begun + share * u32::try_from(place).unwrap_or(u32::MAX);
+        tasks.spawn(async move {
+            let (mut output, mut input) = (Vec::new(), [0u8; 256]);
+            for turn in 0..times {
+                let at = first + every * u32::try_from(turn).unwrap_or(u32::MAX);
+                tokio::time::sleep_until(at).await;
+                output.clear();
+                packet.write(&mut output, u16::try_from(turn % 65_000).unwrap_or(0) + 1, now_micros());
+                stream.write_all(&output).await.context("publish")?;
+                let acknowledged = tokio::time::timeout_at(at + every, stream.read(&mut input)).await;
+                if matches!(acknowledged, Ok(Ok(0))) {
+                    bail!("the broker closed the connection of {}", device.username);
+                }
+            }
+            Ok((place, stream))
+        });
+    }
+    let mut back = Vec::new();
+    while let Some(done) = tasks.join_next().await {
+        back.push(done.context("a load task")??);
+    }
+    back.sort_by_key(|(place, _)| *place);
+    Ok(back.into_iter().map(|(_, stream)| stream).collect())
+}
+
+/// Microseconds since 1970.
+pub fn now_micros() -> u64 {
+    micros_of(SystemTime::now())
+}
+
+/// The same of a time.
+pub fn micros_of(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).ok().and_then(|since| u64::try_from(since.as_micros()).ok()).unwrap_or_default()
 }
 
 /// A PUBLISH with QoS 1 as a template: packet id and the first bytes of the payload change.

@@ -2,6 +2,7 @@
 
 mod attach;
 mod console;
+mod fault;
 mod first;
 mod memory;
 
@@ -19,7 +20,7 @@ struct Args {
     /// Seconds of load in each round.
     #[arg(long, default_value_t = 5)]
     seconds: u64,
-    /// Devices of each system (first: 1000, attach: 3000, memory: 2500).
+    /// Devices of each system (first, fault: 1000, attach: 3000, memory: 2500).
     #[arg(long)]
     devices: Option<usize>,
 }
@@ -32,6 +33,8 @@ enum Scenario {
     Attach,
     /// What an idle device costs.
     Memory,
+    /// What one broken device costs the others.
+    Fault,
     /// How long the reads behind the console's pages take, with 10,000 devices and a million signals.
     Console,
 }
@@ -49,6 +52,7 @@ async fn main() -> Result<()> {
     match args.scenario {
         Scenario::First => first::run(&args, folder.path()).await,
         Scenario::Attach => attach::run(&args, folder.path()).await,
+        Scenario::Fault => fault::run(&args, folder.path()).await,
         Scenario::Memory => memory::run(&args, folder.path()).await,
         Scenario::Console => console::run(&args, folder.path()).await,
     }

@@ -120,6 +120,18 @@ impl Hub {
         }
     }
 
+    /// Asks it for a fault, of one device if that is named, as `hubward local-hub fault` does.
+    pub fn fault(&self, folder: &Path, fault: &[&str], device: Option<&str>) -> Result<()> {
+        let mut command = Command::new(binary()?);
+        command.args(["local-hub", "fault"]).args(fault);
+        if let Some(device) = device {
+            command.args(["--device", device]);
+        }
+        let status = command.arg("--data").arg(folder.join("hub")).stdout(Stdio::null()).status()?;
+        ensure!(status.success(), "the hub refused the fault {fault:?}");
+        Ok(())
+    }
+
     /// `localhost:PORT` of the AMQP listener.
     pub fn amqps(&self) -> Result<String> {
         let address = self.info["amqps"].as_str().context("the hub has an AMQP port")?;
@@ -206,6 +218,15 @@ pub async fn hubward(folder: &Path, hub: &Hub) -> Result<System> {
 }
 
 impl System {
+    /// What the hub calls the device of this id.
+    pub async fn hub_device_id(&self, device: &str) -> Result<String> {
+        let shown = self.api.as_ref().context("only Hubward knows")?.integration("bench").await?;
+        let bindings = shown["devices"].as_array().context("the integration has devices")?;
+        let ids = bindings.iter().filter_map(|binding| binding["hub_device_id"].as_str());
+        let id = ids.into_iter().find(|id| id.ends_with(device));
+        id.map(str::to_owned).with_context(|| format!("{device} is bound"))
+    }
+
     /// Makes so many more devices; an integration that takes all binds them.
     pub async fn add_devices(&mut self, more: usize) -> Result<()> {
         let api = self.api.as_ref().context("only Hubward takes devices")?;

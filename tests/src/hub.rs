@@ -8,6 +8,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::cli::Cli;
 use crate::process::{PATIENCE, Process};
 
 /// A running local hub: its folder outlives its process.
@@ -50,6 +51,11 @@ impl Hub {
         self.info = serde_json::from_str(&info).context("read the port file")?;
         self.process = Some(process);
         Ok(())
+    }
+
+    /// Commands that govern it: `local-hub usage`, `local-hub fault …`.
+    pub fn cli(&self) -> Cli {
+        Cli::new(self.folder.path().join("data"))
     }
 
     /// The port file.

@@ -36,8 +36,12 @@ impl World {
     }
 
     /// Starts both, the server with these options.
-    pub async fn start_with(mut options: ServerOptions) -> Result<Self> {
-        let hub = Hub::start().await?;
+    pub async fn start_with(options: ServerOptions) -> Result<Self> {
+        Self::start_on(Hub::start().await?, options).await
+    }
+
+    /// Starts a server with these options for a hub that runs.
+    pub async fn start_on(hub: Hub, mut options: ServerOptions) -> Result<Self> {
         options.args.extend(hub.server_args()?);
         let server = Server::start(options).await?;
         Ok(Self { hub, server })

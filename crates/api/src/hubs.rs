@@ -112,5 +112,8 @@ async fn shown(services: &Services, hub: HubShown) -> HubShow {
         clock_offset_s: clock.map(|clock| clock.ahead),
         clock_seen_at: clock.map(|clock| clock.at),
         own_ca,
+        sends_per_s: hub.pace.sends,
+        links_per_s: hub.pace.links,
+        pace_given: hub.pace.given,
     }
 }

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use hubward_model::{BindingState, DeviceId, IntegrationId, IntegrationState, Timestamp};
+use hubward_model::{BindingState, Capacity, DeviceId, IntegrationId, IntegrationState, Tier, Timestamp};
 use hubward_registry::{BindingsPage, Device, Integration, SecretString};
 use hubward_relay::provision::{self, Access as HubAccess};
 use hubward_relay::summary::remedy_of;
@@ -190,6 +190,7 @@ pub(crate) async fn make(
     create.on_missing_keys = wanted.on_missing_keys.unwrap_or(create.on_missing_keys);
     create.on_full = wanted.on_full.unwrap_or(create.on_full);
     create.content_type = wanted.content_type.or(create.content_type);
+    create.capacity = capacity(None, wanted.tier.as_deref(), wanted.units)?.flatten();
     let provisioner = services.relay.provisioner();
     let made: Integration =
         if wait { provisioner.create(create).await } else { provisioner.begin(create).await }.map_err(refused)?;
@@ -227,6 +228,7 @@ pub(crate) async fn edit(
         add_devices: wanted.add_devices.into_iter().map(bind).collect(),
         remove_devices: wanted.remove_devices,
         discard_backlog: wanted.discard_backlog,
+        capacity: capacity(integration.settings.capacity, wanted.tier.as_deref(), wanted.units)?,
         ..provision::Edit::default()
     };
     if let Some(string) = wanted.connection_string {
@@ -679,7 +681,36 @@ pub(crate) async fn summary(services: &Services, id: &IntegrationId) -> Result<I
         content_type: settings.content_type,
         on_full: Some(settings.on_full),
         on_missing_keys: Some(settings.on_missing_keys),
+        tier: settings.capacity.map(Capacity::tier),
+        units: settings.capacity.map(Capacity::units),
     })
+}
+
+/// What is said of the hub's size; nothing: what is `known` stays.
+fn capacity(
+    known: Option<Capacity>,
+    tier: Option<&str>,
+    units: Option<u32>,
+) -> Result<Option<Option<Capacity>>, ApiError> {
+    let bad = |code: &str, message: String, field: &str| {
+        let remedy = "see the hub's overview in the Azure portal, or: az iot hub show --name HUB --query sku";
+        ApiError::new(StatusCode::BAD_REQUEST, code, message, remedy).field(field)
+    };
+    let tier = match (tier.map(str::trim), known) {
+        (Some(""), _) => return Ok(Some(None)),
+        (Some(text), _) => {
+            let tier = text.to_ascii_uppercase().parse::<Tier>();
+            tier.map_err(|error| bad("bad_tier", error.to_string(), "tier"))?
+        }
+        (None, Some(known)) if units.is_some() => known.tier(),
+        (None, _) if units.is_some() => {
+            return Err(bad("missing_field", "units without a tier say nothing".to_owned(), "tier"));
+        }
+        (None, _) => return Ok(None),
+    };
+    let units = units.or_else(|| known.filter(|known| known.tier() == tier).map(Capacity::units)).unwrap_or(1);
+    let capacity = Capacity::new(tier, units).map_err(|error| bad("bad_units", error.to_string(), "units"))?;
+    Ok(Some(Some(capacity)))
 }
 
 /// When the first record from an offset on was received. What is held outside the journal shows no time.

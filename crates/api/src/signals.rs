@@ -9,8 +9,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hubward_journal::{LookBack, Looked, ReadError};
 use hubward_model::{DeviceId, Kind, Offset, Record, Timestamp};
-use hubward_registry::DeadLetterFilter;
-use hubward_relay::DeliveryState;
+use hubward_registry::Device;
+use hubward_relay::{DeliveryState, TraceAnswer, TracedDelivery};
 use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
@@ -22,7 +22,7 @@ use crate::filters::{Matcher, check_filter};
 use crate::openapi::words;
 use crate::paging;
 use crate::shapes::Page;
-use crate::shapes::signals::{DeliveryLine, SignalLine, SignalShow, Station};
+use crate::shapes::signals::{DeliveryLine, SignalLine, SignalShow, SignalTrace, Station, TraceDelivery, TraceRefusal};
 use crate::{ApiError, Services, series};
 
 /// Signals of an answer, when nobody says how many, and at most.
@@ -37,7 +37,12 @@ const TEXT: usize = 2_000;
 
 /// The routes of this module.
 pub(crate) fn routes() -> OpenApiRouter<Services> {
-    OpenApiRouter::new().routes(routes!(list)).routes(routes!(export)).routes(routes!(show)).routes(routes!(list_all))
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(export))
+        .routes(routes!(show))
+        .routes(routes!(trace))
+        .routes(routes!(list_all))
 }
 
 #[derive(Debug, Default, Clone, Deserialize, IntoParams)]
@@ -184,69 +189,98 @@ pub(crate) async fn show(
     _: Read,
     Path((device, offset)): Path<(String, Offset)>,
 ) -> Result<Json<SignalShow>, ApiError> {
-    let device = services.registry.find_device(&device).await?;
-    let record = services.journal.read_at(offset).await.map_err(unreadable)?;
-    let Some(record) = record.filter(|r| r.kind == Kind::Signal && r.device.as_ref() == Some(&device.id)) else {
-        return Err(ApiError::new(
-            StatusCode::NOT_FOUND,
-            "signal_not_found",
-            format!("device {:?} has no signal at offset {offset}", device.name.as_str()),
-            "take an offset from 'hubward signals'; signals older than the history window are gone",
-        ));
-    };
-    let trace = trace(&services, &record).await?;
-    let line = lines(&services, &[record]).await?.pop();
+    let (_, answer) = traced(&services, &device, offset).await?;
+    let trace = stations(&answer);
+    let line = lines(&services, &[answer.record]).await?.pop();
     let line = line.ok_or_else(|| ApiError::internal("showing a signal", &"no line for it"))?;
     Ok(Json(SignalShow { line, trace }))
 }
 
-/// What is known of a signal's way: from stored facts, and the times of what a hub took lately.
-async fn trace(services: &Services, record: &Record) -> Result<Vec<Station>, ApiError> {
-    let here = |station: &str, detail: Option<String>| Station {
-        station: station.to_owned(),
-        at: Some(record.received_at),
-        integration: None,
-        message_id: None,
-        detail,
-    };
-    let message = &record.message;
-    let received = format!("{} bytes on {}, QoS {}", message.payload.len(), message.topic, u8::from(message.qos));
-    let mut stations = vec![here("received", Some(received))];
-    // That it can be read says that it is durable; its commit's own time is not kept.
-    stations.push(Station { at: None, ..here("durable", Some(format!("offset {}", record.offset))) });
-    let deliveries = services.relay.deliveries(std::slice::from_ref(record)).await;
-    let deliveries = deliveries.map_err(|error| ApiError::from_problem(error.problem()))?;
-    for delivery in deliveries.into_iter().flatten() {
-        let (at, detail) = match delivery.state {
-            DeliveryState::Accepted => (services.relay.accepted_at(&delivery.integration, record.offset), None),
-            DeliveryState::Waiting => (None, None),
-            DeliveryState::DeadLetter => buried(services, &delivery.integration, record).await?,
-        };
-        stations.push(Station {
-            station: delivery.state.as_str().to_owned(),
-            at,
-            integration: Some(delivery.name.to_string()),
-            message_id: Some(delivery.message_id),
-            detail,
-        });
-    }
-    Ok(stations)
+/// Trace a signal: where it is and was.
+///
+/// The times are exact for the latest 100,000 deliveries of each integration, over restarts; of older ones the state is known.
+#[utoipa::path(get, path = "/devices/{device}/signals/{offset}/trace", tag = "signals",
+    params(("device" = String, Path, description = "Name or id"), ("offset" = words::Offset, Path, description = "Its place")),
+    responses((status = 200, body = SignalTrace)), security(("token" = ["read"]), ("session" = ["viewer"])))]
+pub(crate) async fn trace(
+    State(services): State<Services>,
+    _: Read,
+    Path((device, offset)): Path<(String, Offset)>,
+) -> Result<Json<SignalTrace>, ApiError> {
+    let (device, answer) = traced(&services, &device, offset).await?;
+    let message = &answer.record.message;
+    Ok(Json(SignalTrace {
+        device: device.name.to_string(),
+        device_id: device.id.to_string(),
+        offset: answer.record.offset,
+        topic: message.topic.clone(),
+        qos: u8::from(message.qos),
+        size: message.payload.len(),
+        received_at: answer.record.received_at,
+        durable_at: answer.durable_at,
+        deliveries: answer.deliveries.into_iter().map(delivery).collect(),
+    }))
 }
 
-/// When and why a signal was given up.
-async fn buried(
-    services: &Services,
-    integration: &hubward_model::IntegrationId,
-    record: &Record,
-) -> Result<(Option<Timestamp>, Option<String>), ApiError> {
-    let filter = DeadLetterFilter {
-        integration: Some(integration.clone()),
-        device: record.device.clone(),
-        ..DeadLetterFilter::default()
+fn delivery(traced: TracedDelivery) -> TraceDelivery {
+    TraceDelivery {
+        integration: traced.name.to_string(),
+        integration_id: traced.integration,
+        state: traced.state.as_str().to_owned(),
+        message_id: traced.message_id,
+        first_sent_at: traced.first_sent_at,
+        settled_at: traced.settled_at,
+        attempts: traced.attempts,
+        last_refusal: traced.last_refusal.map(|refused| TraceRefusal {
+            code: refused.code,
+            message: refused.message,
+            remedy: refused.remedy,
+        }),
+    }
+}
+
+/// A device, and its signal at an offset with what became of it.
+async fn traced(services: &Services, device: &str, offset: Offset) -> Result<(Device, TraceAnswer), ApiError> {
+    let device = services.registry.find_device(device).await?;
+    let answer = services.relay.trace(&device.id, offset).await;
+    match answer.map_err(|error| ApiError::from_problem(error.problem()))? {
+        Some(answer) => Ok((device, answer)),
+        None => Err(ApiError::new(
+            StatusCode::NOT_FOUND,
+            "signal_not_found",
+            format!("device {:?} has no signal at offset {offset}", device.name.as_str()),
+            "take an offset from 'hubward signals'; signals older than the history window are gone",
+        )),
+    }
+}
+
+/// What is known of a signal's way, in the order of time.
+fn stations(answer: &TraceAnswer) -> Vec<Station> {
+    let record = &answer.record;
+    let here = |station: &str, at: Option<Timestamp>, detail: String| Station {
+        station: station.to_owned(),
+        at,
+        integration: None,
+        message_id: None,
+        detail: Some(detail),
     };
-    let letters = services.registry.dead_letters(&filter).await?;
-    let letter = letters.into_iter().find(|letter| letter.offset == record.offset);
-    Ok(letter.map_or((None, None), |letter| (Some(letter.at), Some(letter.hub_error.unwrap_or(letter.reason)))))
+    let message = &record.message;
+    let (size, qos) = (message.payload.len(), u8::from(message.qos));
+    let bytes = if size == 1 { "byte" } else { "bytes" };
+    let received = format!("{size} {bytes} on {}, QoS {qos}", message.topic);
+    let mut stations = vec![here("received", Some(record.received_at), received)];
+    // That it can be read says that it is durable; since when is known of the latest.
+    stations.push(here("durable", answer.durable_at, format!("offset {}", record.offset)));
+    for delivery in &answer.deliveries {
+        stations.push(Station {
+            station: delivery.state.as_str().to_owned(),
+            at: delivery.settled_at,
+            integration: Some(delivery.name.to_string()),
+            message_id: Some(delivery.message_id.clone()),
+            detail: delivery.last_refusal.as_ref().map(|refused| refused.message.clone()),
+        });
+    }
+    stations
 }
 
 #[derive(Debug, Default, Clone, Deserialize, IntoParams)]

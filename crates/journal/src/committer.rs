@@ -306,6 +306,8 @@ impl Committer {
         let Some(active) = &mut self.active else { return };
         let shared = &self.shared;
         let end = part.last().map_or(Offset::START, |record| record.offset.next());
+        let from = part.first().map_or(end, |record| record.offset);
+        shared.commits.note(from, end, Timestamp::now());
         let size = written.at - active.at.max(HEADER_SIZE);
         active.at = written.at;
         active.last_mark = written.marks.last().map_or(active.last_mark, |mark| Some(mark.at));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use hubward_model::{Draft, Epoch, JournalId, Offset, Record};
+use hubward_model::{Draft, Epoch, JournalId, Offset, Record, Timestamp};
 use tokio::sync::watch;
 
 use crate::committer::Committer;
@@ -118,6 +118,12 @@ impl Journal {
     #[must_use]
     pub fn durable(&self) -> Offset {
         self.shared.durable()
+    }
+
+    /// When the record at `offset` became durable. Known of the latest ten thousand commits since the start, in memory.
+    #[must_use]
+    pub fn committed_at(&self, offset: Offset) -> Option<Timestamp> {
+        self.shared.commits.at(offset)
     }
 
     /// [`durable`](Self::durable), to wait for.

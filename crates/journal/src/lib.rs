@@ -11,7 +11,7 @@
 //!
 //! - `format`: the format on disk and what holds it together (`format.rs`);
 //! - `journal`, `waiter`: append, and hear of the commit;
-//! - `committer`, `active`: group commit into the segment being written;
+//! - `committer`, `active`: group commit into the segment being written; `commits`: when it was;
 //! - `reader`, `cache`, `scan`: reading, at the tail and from disk;
 //! - `segment`, `recovery`, `crashsafe`: segments at rest, and what an opening does with them;
 //! - `housekeeper`, `pin`: retention, and what holds it back; `clock`: what time it is, for retention;
@@ -25,6 +25,7 @@
 mod active;
 mod cache;
 mod clock;
+mod commits;
 mod committer;
 mod crashsafe;
 mod error;

@@ -10,6 +10,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::active::Spare;
 use crate::cache::Cache;
+use crate::commits::Commits;
 use crate::committer::Committer;
 use crate::crashsafe;
 use crate::error::OpenError;
@@ -91,6 +92,7 @@ pub(crate) fn open(options: Options, files: Arc<dyn Files>) -> Result<(Arc<Share
         room: Notify::new(),
         chores: Chores::default(),
         counters,
+        commits: Commits::default(),
         holds: Holds::default(),
         options,
         files,

@@ -8,6 +8,7 @@ use hubward_model::{Epoch, JournalId, Offset, Record};
 use tokio::sync::{Notify, watch};
 
 use crate::cache::Cache;
+use crate::commits::Commits;
 use crate::error::{AppendError, Full};
 use crate::files::Files;
 use crate::format::index::Devices;
@@ -52,6 +53,8 @@ pub(crate) struct Shared {
     /// Wakes the housekeeper.
     pub(crate) chores: Chores,
     pub(crate) counters: Counters,
+    /// When the latest records became durable.
+    pub(crate) commits: Commits,
     pub(crate) holds: Holds,
 }
 

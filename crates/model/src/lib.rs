@@ -8,10 +8,11 @@
 //! - [`position`]: where a record stands in the journal: [`Offset`], [`Epoch`], and the [`MessageId`] made of them;
 //! - [`record`]: what the journal stores: [`Draft`] before, [`Record`] after it got its offset;
 //! - [`names`]: what users may call things, refused with the reason;
-//! - [`settings`]: the choices of an integration and the states shown for it;
+//! - [`settings`]: the choices of an integration and the states shown for it; [`capacity`]: the size of its hub;
 //! - [`problem`]: a refusal explained: code, what and why, what to do;
 //! - [`pybytes`]: the frames of Pycom's firmware.
 
+pub mod capacity;
 pub mod ids;
 pub mod names;
 pub mod position;
@@ -21,12 +22,14 @@ pub mod record;
 pub mod settings;
 pub mod time;
 
+pub use capacity::{Capacity, UnitsError};
 pub use ids::{DeviceId, IntegrationId};
 pub use names::{DeviceName, IntegrationName, MessageTopic, NameError};
 pub use position::{Epoch, JournalId, MessageId, Offset};
 pub use problem::Problem;
 pub use record::{Draft, Kind, Message, Qos, Record};
 pub use settings::{
-    BindingState, BodyFormat, DeviceKind, IntegrationState, OnExisting, OnFull, OnMissing, OnMissingKeys, Transport,
+    BindingState, BodyFormat, DeviceKind, IntegrationState, OnExisting, OnFull, OnMissing, OnMissingKeys, Tier,
+    Transport,
 };
 pub use time::Timestamp;

@@ -130,6 +130,19 @@ words! {
     }
 }
 words! {
+    /// A tier of IoT Hub.
+    Tier ("tier") {
+        /// Free: one unit.
+        F1 = "F1",
+        /// The smallest that is paid for.
+        S1 = "S1",
+        /// The middle one.
+        S2 = "S2",
+        /// The largest.
+        S3 = "S3",
+    }
+}
+words! {
     /// State of an integration.
     IntegrationState ("integration state") {
         /// Its identities are being made.

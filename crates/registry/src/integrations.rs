@@ -1,8 +1,8 @@
 //! Integrations: destinations with their settings.
 
 use hubward_model::{
-    BodyFormat, IntegrationId, IntegrationName, IntegrationState, MessageTopic, Offset, OnExisting, OnFull, OnMissing,
-    OnMissingKeys, Timestamp, Transport,
+    BodyFormat, Capacity, IntegrationId, IntegrationName, IntegrationState, MessageTopic, Offset, OnExisting, OnFull,
+    OnMissing, OnMissingKeys, Tier, Timestamp, Transport,
 };
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
@@ -43,6 +43,8 @@ pub struct Settings {
     pub hub_ca: Option<String>,
     /// Where this hub is really reached, as `https=H:P,amqps=…`.
     pub hub_endpoint: Option<String>,
+    /// The hub's tier and units, if the user said so.
+    pub capacity: Option<Capacity>,
 }
 
 impl Settings {
@@ -62,6 +64,7 @@ impl Settings {
             on_full: OnFull::Backpressure,
             hub_ca: None,
             hub_endpoint: None,
+            capacity: None,
         }
     }
 }
@@ -371,7 +374,7 @@ async fn update(tx: &mut Transaction<'_>, integration: &Integration) -> Result<(
     sqlx::query(
         "UPDATE integrations SET name = $1, policy = $2, topic = $3, body = $4, transport = $5, content_type = $6, \
          all_devices = $7, device_id_template = $8, on_existing = $9, on_missing = $10, on_full = $11, hub_ca = $12, \
-         hub_endpoint = $13, version = $14, updated_at = $15, on_missing_keys = $16 WHERE id = $17",
+         hub_endpoint = $13, version = $14, updated_at = $15, on_missing_keys = $16, tier = $18, units = $19 WHERE id = $17",
     )
     .bind(integration.name.as_str())
     .bind(&integration.policy)
@@ -390,6 +393,8 @@ async fn update(tx: &mut Transaction<'_>, integration: &Integration) -> Result<(
     .bind(integration.updated_at.as_millis())
     .bind(settings.on_missing_keys.as_str())
     .bind(integration.id.as_str())
+    .bind(settings.capacity.map(|capacity| capacity.tier().as_str()))
+    .bind(settings.capacity.map(|capacity| i64::from(capacity.units())))
     .execute(&mut **tx)
     .await?;
     Ok(())
@@ -410,6 +415,7 @@ fn read(row: &SqliteRow) -> Result<Integration, Error> {
         on_full: row.word("on_full")?,
         hub_ca: row.get("hub_ca")?,
         hub_endpoint: row.get("hub_endpoint")?,
+        capacity: capacity(&row)?,
     };
     let removal = row.get::<Option<&str>>("removal")?.map(serde_json::from_str).transpose();
     Ok(Integration {
@@ -425,6 +431,13 @@ fn read(row: &SqliteRow) -> Result<Integration, Error> {
         created_at: row.time("created_at")?,
         updated_at: row.time("updated_at")?,
     })
+}
+
+fn capacity(row: &Row<'_>) -> Result<Option<Capacity>, Error> {
+    let Some(tier) = row.get::<Option<&str>>("tier")? else { return Ok(None) };
+    let tier: Tier = tier.parse().map_err(|error| row.corrupt(format!("tier: {error}")))?;
+    let units = row.get::<Option<i64>>("units")?.and_then(|units| u32::try_from(units).ok()).unwrap_or_default();
+    Capacity::new(tier, units).map(Some).map_err(|error| row.corrupt(format!("units: {error}")))
 }
 
 pub(crate) fn not_found(name: &str) -> Error {

@@ -21,6 +21,7 @@ use crate::plan;
 use crate::shared::Shared;
 use crate::status::{DeviceStatus, HubStatus, IntegrationStatus};
 use crate::supervisor::{Dealers, Start};
+use crate::trace::Traces;
 
 /// How often a drain looks.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -40,6 +41,7 @@ struct Inner {
     starts: mpsc::Sender<Start>,
     events: broadcast::Sender<DeliveryEvent>,
     word_within: Duration,
+    traces: Traces,
 }
 
 impl Lanes {
@@ -50,9 +52,10 @@ impl Lanes {
         starts: mpsc::Sender<Start>,
         options: &Options,
         events: broadcast::Sender<DeliveryEvent>,
+        traces: Traces,
     ) -> Self {
         let word_within = options.word_within;
-        Self { inner: Arc::new(Inner { registry, journal, dealers, starts, events, word_within }) }
+        Self { inner: Arc::new(Inner { registry, journal, dealers, starts, events, word_within, traces }) }
     }
 
     /// Reads the registry again and starts, changes and stops lanes to match; also when the integration is gone. Returns when
@@ -160,6 +163,10 @@ impl Lanes {
 
     pub(crate) fn events(&self) -> &broadcast::Sender<DeliveryEvent> {
         &self.inner.events
+    }
+
+    pub(crate) fn traces(&self) -> &Traces {
+        &self.inner.traces
     }
 
     pub(crate) fn word_within(&self) -> Duration {

@@ -10,6 +10,7 @@
 //! - `lane`: one device in one integration: a queue, and a task with one unsettled transfer;
 //! - [`message`]: a record as a device-to-cloud message;
 //! - `hub`: what lanes of one hub share: connections, memory budget, governor, whether the hub is away;
+//! - [`trace`]: where a signal is and was;
 //! - [`finding`]: what a refusal means for the lane; `backoff`: how long to wait; `suspicions`: what lanes tell of identities;
 //! - `plan`, `ledger`, `records`: what the data plane needs of registry and journal;
 //! - [`provision`]: integrations and their identities made, edited, healed and removed.
@@ -40,6 +41,7 @@ mod supervisor;
 mod suspicions;
 #[cfg(test)]
 mod tests;
+pub mod trace;
 mod trials;
 mod usage;
 
@@ -47,9 +49,11 @@ pub use deliveries::{Delivery, DeliveryEvent, DeliveryState};
 pub use error::{RelayError, StartError};
 pub use finding::Finding;
 pub use handle::RelayHandle;
+pub use hub::{Governors, PaceShown};
 pub use lanes::Lanes;
 pub use options::{Options, Timing};
 pub use preview::{MessagePreview, preview};
 pub use relay::Relay;
 pub use status::{DeviceStatus, HubStatus, IntegrationStatus, RetryReport, TestResult};
 pub use summary::{Cause, HubShown, IntegrationSummary};
+pub use trace::{TraceAnswer, TracedDelivery};

@@ -1,5 +1,6 @@
 //! What the relay is told at its start.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use hubward_iothub::clock::Clock;
@@ -26,6 +27,8 @@ pub struct Options {
     pub timing: Timing,
     /// Where SAS tokens take the time from.
     pub clock: Clock,
+    /// Folder for the times of the latest deliveries; without one they are in memory, and fewer.
+    pub trace: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -40,6 +43,7 @@ impl Default for Options {
             word_within: Duration::from_secs(30),
             timing: Timing::default(),
             clock: Clock::system(),
+            trace: None,
         }
     }
 }

@@ -1,10 +1,9 @@
-//! How fast an integration delivers, and when the hub took its latest signals. In memory: what was before the start is
-//! not known.
+//! How fast an integration delivers. In memory: what was before the start is not known.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use hubward_model::{Offset, Timestamp};
+use hubward_model::Timestamp;
 
 /// Seconds of the rate.
 const WINDOW: usize = 60;
@@ -12,8 +11,6 @@ const WINDOW: usize = 60;
 const MINUTES: usize = 61;
 /// How many of the latest delays are judged.
 const DELAYS: usize = 1000;
-/// How many of the latest accepted signals are remembered.
-const REMEMBERED: usize = 2000;
 
 /// Counts what the hub accepted of one integration.
 #[derive(Debug, Default)]
@@ -31,7 +28,6 @@ struct State {
     begun: i64,
     /// Milliseconds from receipt to the hub's word.
     delays: VecDeque<u64>,
-    accepted: VecDeque<(Offset, Timestamp)>,
 }
 
 impl Default for State {
@@ -41,38 +37,35 @@ impl Default for State {
             minutes: [(i64::MIN, 0); MINUTES],
             begun: Timestamp::now().as_millis().div_euclid(60_000),
             delays: VecDeque::new(),
-            accepted: VecDeque::new(),
         }
     }
 }
 
 impl Pulse {
-    /// The hub took these at `now`: where they stand, and when they were received.
-    pub(crate) fn accepted(&self, signals: &[(Offset, Timestamp)], now: Timestamp) {
+    /// At `now` the hub took signals that were received at these times.
+    pub(crate) fn accepted(&self, received: impl Iterator<Item = Timestamp>, now: Timestamp) {
         let mut state = self.lock();
         let second = now.as_millis().div_euclid(1000);
         let slot = &mut state.seconds[index(second, WINDOW)];
         if slot.0 != second {
             *slot = (second, 0);
         }
-        slot.1 += signals.len() as u64;
-        let minute = now.as_millis().div_euclid(60_000);
-        let slot = &mut state.minutes[index(minute, MINUTES)];
-        if slot.0 != minute {
-            *slot = (minute, 0);
-        }
-        slot.1 += signals.len() as u64;
-        for (offset, received_at) in signals {
+        let mut count = 0;
+        for received_at in received {
+            count += 1;
             if state.delays.len() >= DELAYS {
                 state.delays.pop_front();
             }
             let delay = now.as_millis().saturating_sub(received_at.as_millis());
             state.delays.push_back(u64::try_from(delay).unwrap_or(0));
-            if state.accepted.len() >= REMEMBERED {
-                state.accepted.pop_front();
-            }
-            state.accepted.push_back((*offset, now));
         }
+        state.seconds[index(second, WINDOW)].1 += count;
+        let minute = now.as_millis().div_euclid(60_000);
+        let slot = &mut state.minutes[index(minute, MINUTES)];
+        if slot.0 != minute {
+            *slot = (minute, 0);
+        }
+        slot.1 += count;
     }
 
     /// Signals a second that were accepted in the last minute.
@@ -106,11 +99,6 @@ impl Pulse {
         Some((delays[last / 2], delays[last * 99 / 100]))
     }
 
-    /// When the hub took the signal at `offset`, if that was lately.
-    pub(crate) fn accepted_at(&self, offset: Offset) -> Option<Timestamp> {
-        self.lock().accepted.iter().rev().find(|(at, _)| *at == offset).map(|(_, when)| *when)
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -132,7 +120,7 @@ mod tests {
     fn the_rate_is_that_of_the_last_full_minute() {
         let pulse = Pulse::default();
         for second in 0..120 {
-            pulse.accepted(&[(Offset::from_raw(1), at(second * 1000)); 6], at(second * 1000 + 10));
+            pulse.accepted([at(second * 1000); 6].into_iter(), at(second * 1000 + 10));
         }
         let close = |rate: f64, expected: f64| (rate - expected).abs() < 1e-9;
         assert!(close(pulse.rate(at(120_000)), 6.0));
@@ -148,7 +136,7 @@ mod tests {
         for minute in 0..90 {
             let now = at(minute * 60_000);
             let number = usize::try_from(minute % 7).unwrap();
-            pulse.accepted(&vec![(Offset::from_raw(1), now); number], now);
+            pulse.accepted(std::iter::repeat_n(now, number), now);
         }
         let counts: Vec<u64> = pulse.minutes(at(89 * 60_000)).into_iter().map(|(_, count)| count).collect();
         assert_eq!(counts, (29_u64..=89).map(|minute| minute % 7).collect::<Vec<_>>());
@@ -157,16 +145,13 @@ mod tests {
     }
 
     #[test]
-    fn delays_and_times_are_those_of_the_latest() {
+    fn delays_are_those_of_the_latest() {
         let pulse = Pulse::default();
         assert_eq!(pulse.delays(), None);
         for number in 1..=3000 {
             let delay = i64::try_from(number % 100).unwrap();
-            pulse.accepted(&[(Offset::from_raw(number), at(0))], at(delay));
+            pulse.accepted([at(0)].into_iter(), at(delay));
         }
         assert_eq!(pulse.delays(), Some((49, 98)));
-        assert_eq!(pulse.accepted_at(Offset::from_raw(3000)), Some(at(0)));
-        assert_eq!(pulse.accepted_at(Offset::from_raw(2999)), Some(at(99)));
-        assert_eq!(pulse.accepted_at(Offset::from_raw(900)), None);
     }
 }

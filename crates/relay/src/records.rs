@@ -1,7 +1,7 @@
 //! What the data plane needs of the journal.
 
 use hubward_journal::{Chunk, Journal, Pin, ReadError, Reader};
-use hubward_model::{JournalId, Offset};
+use hubward_model::{JournalId, Offset, Timestamp};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
@@ -61,6 +61,15 @@ impl Records {
             Self::Journal(journal) => journal.durable(),
             #[cfg(test)]
             Self::Memory(records) => records.durable(),
+        }
+    }
+
+    /// When the record at `offset` became durable, if that is still known.
+    pub(crate) fn committed_at(&self, offset: Offset) -> Option<Timestamp> {
+        match self {
+            Self::Journal(journal) => journal.committed_at(offset),
+            #[cfg(test)]
+            Self::Memory(_) => None,
         }
     }
 

@@ -14,13 +14,14 @@ use tracing::{error, warn};
 use crate::dealer::Tools;
 use crate::error::StartError;
 use crate::handle::RelayHandle;
-use crate::hub::Sessions;
+use crate::hub::{Governors, Sessions};
 use crate::lanes::Lanes;
 use crate::ledger::Ledger;
 use crate::options::Options;
 use crate::provision::{self, Provisioner};
 use crate::records::Records;
 use crate::supervisor::{Dealers, Supervisor};
+use crate::trace::Traces;
 
 /// How many delivery events a listener may lag behind before it is told that it missed some.
 const EVENTS: usize = 8192;
@@ -46,18 +47,29 @@ impl Relay {
         let options = Arc::new(options);
         let (session_tasks, sessions) = mpsc::unbounded_channel();
         let (starts, started) = mpsc::channel(16);
+        let governors = Governors::new(&options.timing);
+        let traces = Traces::new(options.trace.clone());
+        traces.keep_only(&integrations.iter().map(|integration| integration.id.clone()).collect::<Vec<_>>());
         let tools = Tools {
             ledger: Ledger::Registry(registry.clone()),
             records: Records::Journal(journal.clone()),
-            sessions: Arc::new(Sessions::new((*options).clone(), session_tasks)),
+            sessions: Arc::new(Sessions::new((*options).clone(), governors.clone(), session_tasks)),
             events: broadcast::Sender::new(EVENTS),
+            traces: traces.clone(),
             options: Arc::clone(&options),
             suspicions: Arc::default(),
         };
         let suspicions = Arc::clone(&tools.suspicions);
         let dealers = Dealers::default();
-        let lanes =
-            Lanes::new(registry.clone(), journal.clone(), dealers.clone(), starts, &options, tools.events.clone());
+        let lanes = Lanes::new(
+            registry.clone(),
+            journal.clone(),
+            dealers.clone(),
+            starts,
+            &options,
+            tools.events.clone(),
+            traces,
+        );
         let stop = CancellationToken::new();
         let supervisor = Supervisor { tools, dealers, starts: started, sessions, stop: stop.clone() };
         let supervisor = tokio::spawn(supervisor.run());
@@ -65,8 +77,13 @@ impl Relay {
             let journal = journal.clone();
             move || journal.durable()
         };
-        let (provisioner, worker) =
-            Provisioner::new(registry, start, Arc::new(lanes.clone()), suspicions, provision_options(&options));
+        let (provisioner, worker) = Provisioner::new(
+            registry,
+            start,
+            Arc::new(lanes.clone()),
+            suspicions,
+            provision_options(&options, governors),
+        );
         let handle = RelayHandle::new(lanes.clone(), provisioner);
         // What they still need must be kept in the journal before anything is appended to it.
         for (integration, begun) in
@@ -109,8 +126,9 @@ impl Drop for Relay {
     }
 }
 
-fn provision_options(options: &Options) -> provision::Options {
+fn provision_options(options: &Options, governors: Governors) -> provision::Options {
     provision::Options {
+        governors,
         hosts: options.hosts.clone(),
         client: hubward_iothub::registry::Settings { clock: options.clock.clone(), ..Default::default() },
         ..provision::Options::default()

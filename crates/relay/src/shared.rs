@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use hubward_model::{DeviceId, IntegrationId, JournalId, Offset};
+use hubward_model::{DeviceId, IntegrationId, JournalId, Offset, Timestamp};
 use tokio::sync::{Notify, broadcast};
 
 use crate::deliveries::DeliveryEvent;
@@ -16,7 +16,9 @@ use crate::ledger::Ledger;
 use crate::message::MessageTerms;
 use crate::options::Options;
 use crate::pulse::Pulse;
+use crate::records::Records;
 use crate::suspicions::{Suspicions, Told};
+use crate::trace::Trace;
 use crate::trials::Trials;
 
 /// The lanes of one integration by device.
@@ -34,6 +36,9 @@ pub(crate) struct Shared {
     pub(crate) hub: Arc<Hub>,
     pub(crate) meters: Meters,
     pub(crate) pulse: Pulse,
+    pub(crate) trace: Arc<Trace>,
+    /// Where signals come from, and when they became durable.
+    pub(crate) records: Records,
     /// Lanes that want a catch-up reader.
     pub(crate) hungry: Hungry,
     /// What lanes were told of their identities.
@@ -55,6 +60,7 @@ pub(crate) struct Terms {
 pub(crate) struct Meters {
     pub(crate) delivered: metrics::Counter,
     pub(crate) retried: metrics::Counter,
+    pub(crate) delay: metrics::Histogram,
 }
 
 /// What [`Shared`] is made of.
@@ -68,16 +74,20 @@ pub(crate) struct Parts {
     pub(crate) suspicions: Arc<Suspicions>,
     pub(crate) terms: Terms,
     pub(crate) head: Offset,
+    pub(crate) trace: Arc<Trace>,
+    pub(crate) records: Records,
 }
 
 impl Shared {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { integration, journal, options, ledger, events, trials, suspicions, terms, head } = parts;
+        let Parts { integration, journal, options, ledger, events, trials, suspicions, terms, head, trace, records } =
+            parts;
         let label = integration.as_str().to_owned();
         Self {
             meters: Meters {
                 delivered: metrics::counter!("hubward_delivered_total", "integration" => label.clone()),
-                retried: metrics::counter!("hubward_retried_total", "integration" => label),
+                retried: metrics::counter!("hubward_retried_total", "integration" => label.clone()),
+                delay: metrics::histogram!("hubward_delivery_delay_seconds", "integration" => label),
             },
             hub: Arc::clone(&terms.session.hub),
             integration,
@@ -87,6 +97,8 @@ impl Shared {
             events,
             trials,
             pulse: Pulse::default(),
+            trace,
+            records,
             hungry: Hungry::default(),
             suspicions,
             terms: RwLock::new(Arc::new(terms)),
@@ -104,6 +116,14 @@ impl Shared {
     /// What was suspected of the identity of `device` is over.
     pub(crate) fn is_well(&self, device: &DeviceId) {
         self.suspicions.tell(&self.integration, device, Told::Well);
+    }
+
+    /// The hub took signals that were received at these times.
+    pub(crate) fn accepted(&self, received_at: impl Iterator<Item = Timestamp> + Clone, now: Timestamp) {
+        for received_at in received_at.clone() {
+            self.meters.delay.record(now.since(received_at).as_secs_f64());
+        }
+        self.pulse.accepted(received_at, now);
     }
 
     /// The settings of now.

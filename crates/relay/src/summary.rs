@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::RelayHandle;
 use crate::dealer::Showing;
 use crate::error::RelayError;
-use crate::hub::Holding;
+use crate::hub::{Holding, PaceShown};
 use crate::lanes::Lanes;
 use crate::plan;
 use crate::shared::Shared;
@@ -82,6 +82,8 @@ pub struct HubShown {
     pub holding: Option<Cause>,
     /// What it accepted from us today.
     pub used_today: HubUsage,
+    /// How fast it may be used now.
+    pub pace: PaceShown,
     /// The last trouble with it.
     pub last_error: Option<String>,
 }
@@ -117,12 +119,6 @@ impl RelayHandle {
     pub fn delivered_by_minute(&self, integration: &IntegrationId) -> Vec<(Timestamp, u64)> {
         let shared = self.lanes().showing(integration).shared;
         shared.map(|shared| shared.pulse.minutes(Timestamp::now())).unwrap_or_default()
-    }
-
-    /// When the hub took the signal at `offset`, if that was lately.
-    #[must_use]
-    pub fn accepted_at(&self, integration: &IntegrationId, offset: Offset) -> Option<Timestamp> {
-        self.lanes().showing(integration).shared.and_then(|shared| shared.pulse.accepted_at(offset))
     }
 
     /// The hubs that integrations send to.
@@ -220,6 +216,7 @@ impl Lanes {
                 hub.links += roster.values().filter(|lane| lane.shown().attached).count();
                 let (away_since, last_error) = session.presence.describe();
                 hub.away_since = hub.away_since.or(away_since);
+                hub.pace = session.hub.governor.shown();
                 hub.throttled |= session.hub.governor.slows() || session.hub.governor.holding().is_some();
                 hub.holding = hub.holding.take().or_else(|| session.hub.governor.hold().map(of_hold));
                 hub.last_error = hub.last_error.take().or_else(|| last_error.map(|error| error.to_string()));

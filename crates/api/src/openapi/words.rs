@@ -93,6 +93,8 @@ model_words! {
     OnMissingKeys: "Which keys an identity gets that is made again",
     /// A full backlog.
     OnFull: "What to do when a backlog reaches its limit",
+    /// A hub's tier.
+    Tier: "A tier of IoT Hub",
     /// What an integration does.
     IntegrationState: "What an integration is doing",
     /// What a device in it does.

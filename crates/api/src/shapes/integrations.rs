@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use hubward_model::{
-    BindingState, BodyFormat, IntegrationId, IntegrationState, OnExisting, OnFull, OnMissing, OnMissingKeys, Timestamp,
-    Transport,
+    BindingState, BodyFormat, IntegrationId, IntegrationState, OnExisting, OnFull, OnMissing, OnMissingKeys, Tier,
+    Timestamp, Transport,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -104,6 +104,13 @@ pub struct IntegrationShow {
     #[serde(default)]
     #[schema(value_type = Option<words::OnMissingKeys>)]
     pub on_missing_keys: Option<OnMissingKeys>,
+    /// The hub's tier, if it was said.
+    #[serde(default)]
+    #[schema(value_type = Option<words::Tier>)]
+    pub tier: Option<Tier>,
+    /// How many units of it.
+    #[serde(default)]
+    pub units: Option<u32>,
 }
 
 /// What is in the way.
@@ -473,6 +480,13 @@ pub struct NewIntegration {
     /// Other addresses: `https=HOST:PORT,amqps=HOST:PORT`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hub_endpoint: Option<String>,
+    /// The hub's tier: `F1`, `S1`, `S2` or `S3`. Known, signals go as fast as it allows; unknown, the pace is learned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tier: Option<String>,
+    /// How many units of it; 1 if not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 200)]
+    pub units: Option<u32>,
 }
 
 /// An integration to make with the connection string of a draft's login.
@@ -519,6 +533,13 @@ pub struct DraftCreate {
     /// Content type of raw bodies whose publisher named none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content_type: Option<String>,
+    /// The hub's tier: `F1`, `S1`, `S2` or `S3`. Known, signals go as fast as it allows; unknown, the pace is learned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tier: Option<String>,
+    /// How many units of it; 1 if not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 200)]
+    pub units: Option<u32>,
 }
 
 impl DraftCreate {
@@ -541,6 +562,8 @@ impl DraftCreate {
             content_type: self.content_type,
             hub_ca: None,
             hub_endpoint: None,
+            tier: self.tier,
+            units: self.units,
         }
     }
 }
@@ -597,6 +620,13 @@ pub struct IntegrationEdit {
     /// Other addresses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hub_endpoint: Option<String>,
+    /// The hub's tier: `F1`, `S1`, `S2` or `S3`; an empty text: not known any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tier: Option<String>,
+    /// How many units of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 200)]
+    pub units: Option<u32>,
     /// Devices that join.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub add_devices: Vec<Bind>,

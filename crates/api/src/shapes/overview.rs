@@ -123,6 +123,15 @@ pub struct HubShow {
     /// Its certificate is checked against a CA that was given with an integration, besides the authorities of the web.
     #[serde(default)]
     pub own_ca: bool,
+    /// Send operations a second that Hubward keeps to; null: it was never refused as too fast, so there is no limit.
+    #[serde(default)]
+    pub sends_per_s: Option<f64>,
+    /// The same of links that are opened.
+    #[serde(default)]
+    pub links_per_s: Option<f64>,
+    /// Whether that follows from the hub's tier and units; else it is learned from refusals.
+    #[serde(default)]
+    pub pace_given: bool,
 }
 
 /// What a hub accepted from Hubward today. What others sent to it is not known here.

@@ -1,6 +1,6 @@
 //! Signals, as `signals`, `watch` and the events show them.
 
-use hubward_model::{MessageId, Offset, Timestamp};
+use hubward_model::{IntegrationId, MessageId, Offset, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -69,6 +69,68 @@ pub struct Station {
     pub message_id: Option<MessageId>,
     /// More about it.
     pub detail: Option<String>,
+}
+
+/// Where a signal is and was. A time that is null is not known (any more).
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct SignalTrace {
+    /// The device's name.
+    pub device: String,
+    /// The device's id.
+    pub device_id: String,
+    /// Its place in the journal.
+    #[schema(value_type = words::Offset)]
+    pub offset: Offset,
+    /// The topic, as apps see it.
+    pub topic: String,
+    /// Quality of service it came with.
+    pub qos: u8,
+    /// Bytes of the payload.
+    pub size: usize,
+    /// When it was received.
+    #[schema(value_type = words::Timestamp)]
+    pub received_at: Timestamp,
+    /// When the disk had it; that it is durable is certain also where this is null.
+    #[schema(value_type = Option<words::Timestamp>)]
+    pub durable_at: Option<Timestamp>,
+    /// What became of it, in each integration it goes to.
+    pub deliveries: Vec<TraceDelivery>,
+}
+
+/// A signal in one integration.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct TraceDelivery {
+    /// The integration's name.
+    pub integration: String,
+    /// Its id.
+    #[schema(value_type = words::IntegrationId)]
+    pub integration_id: IntegrationId,
+    /// `waiting`, `accepted` or `dead_letter`.
+    pub state: String,
+    /// Its message-id in the hub.
+    #[schema(value_type = words::MessageId)]
+    pub message_id: MessageId,
+    /// When it was first sent to the hub.
+    #[schema(value_type = Option<words::Timestamp>)]
+    pub first_sent_at: Option<Timestamp>,
+    /// When the hub took it, or it became a dead letter.
+    #[schema(value_type = Option<words::Timestamp>)]
+    pub settled_at: Option<Timestamp>,
+    /// How often it was sent.
+    pub attempts: Option<u32>,
+    /// Why it was refused last, if it was.
+    pub last_refusal: Option<TraceRefusal>,
+}
+
+/// Why a signal was refused.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct TraceRefusal {
+    /// A word for it.
+    pub code: String,
+    /// The hub's words, or ours.
+    pub message: String,
+    /// What to do.
+    pub remedy: String,
 }
 
 /// The signals of a device with one number or topic.

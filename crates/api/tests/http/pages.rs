@@ -107,7 +107,10 @@ async fn signals_are_paged_searched_charted_and_exported() {
     let stations: Vec<&str> =
         shown["trace"].as_array().unwrap().iter().map(|station| station["station"].as_str().unwrap()).collect();
     assert_eq!(stations, ["received", "durable"]);
-    assert!(shown["trace"][1]["at"].is_null(), "the time of a commit is not kept, so none is told");
+    let trace = ok(&rig, &format!("/api/v1/devices/meter/signals/{offset}/trace")).await;
+    assert_eq!((trace["offset"].as_u64(), &trace["deliveries"]), (Some(offset), &json!([])));
+    assert!(trace["durable_at"].is_string() && trace["durable_at"] == shown["trace"][1]["at"], "{trace}");
+    assert_eq!(rig.get("/api/v1/devices/meter/signals/4000000/trace").await.code(), "signal_not_found");
     rig.stop().await;
 }
 

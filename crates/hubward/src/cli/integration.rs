@@ -141,6 +141,8 @@ async fn run_add(client: &Client, args: AddArgs, json: bool) -> Result<(), Failu
         on_missing_keys: args.settings.on_missing_keys,
         hub_ca,
         hub_endpoint,
+        tier: args.settings.tier,
+        units: args.settings.units,
     };
     let shown: IntegrationShow = client.send(Method::POST, "/api/v1/integrations", &wanted).await?;
     finish(client, shown, json).await
@@ -163,6 +165,8 @@ async fn run_edit(client: &Client, args: EditArgs, json: bool) -> Result<(), Fai
         on_missing_keys: args.settings.on_missing_keys,
         hub_ca,
         hub_endpoint,
+        tier: args.settings.tier,
+        units: args.settings.units,
         add_devices: args.add_devices.iter().map(|text| bind(text)).collect(),
         remove_devices: args.remove_devices,
         discard_backlog: args.discard_backlog,
@@ -263,6 +267,9 @@ fn print(shown: &IntegrationShow, json: bool) -> Result<(), Failure> {
     output::line(&format!("hub       {} ({})", shown.hub, shown.host_name))?;
     output::line(&format!("topic     {}", shown.topic))?;
     output::line(&format!("body      {}, by {}", shown.body, shown.transport))?;
+    if let (Some(tier), Some(units)) = (shown.tier, shown.units) {
+        output::line(&format!("hub size  {tier}, {units} unit{}", if units == 1 { "" } else { "s" }))?;
+    }
     output::line(&format!("state     {}", shown.state))?;
     if let Some(error) = &shown.last_error {
         output::line(&format!("          {error}"))?;

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use clap::Args;
 use hubward_api::shapes::Page;
 use hubward_api::shapes::events::DeliveryEvent;
-use hubward_api::shapes::signals::SignalLine;
+use hubward_api::shapes::signals::{SignalLine, SignalTrace};
 use hubward_model::{Offset, Timestamp};
 use tokio::time::Instant;
 
@@ -124,25 +124,65 @@ pub(super) async fn trace(args: TraceArgs, json: bool) -> Result<(), Failure> {
     };
     let path = format!("/api/v1/devices/{}/signals/{offset}", segment(&args.device));
     let line: SignalLine = client.get(&path, &[]).await?;
+    let trace: SignalTrace = client.get(&format!("{path}/trace"), &[]).await?;
     if json {
-        return output::json(&line);
+        return output::json(&with_trace(&line, &trace)?);
     }
-    output::line(&format!("signal     {} of {} ({})", line.offset, line.device, line.device_id))?;
-    output::line(&format!("received   {} on {} with QoS {}", line.received_at, line.topic, line.qos))?;
-    output::line(&format!("payload    {}", payload(&line)))?;
-    output::line("durable    yes: it is in the journal")?;
-    if line.deliveries.is_empty() {
-        return output::line("goes to    no integration");
-    }
-    for delivery in &line.deliveries {
-        output::line(&format!(
-            "goes to    {}: {} (message-id {})",
-            delivery.integration,
-            words(&delivery.state),
-            delivery.message_id
-        ))?;
+    for text in told(&line, &trace) {
+        output::line(&text)?;
     }
     Ok(())
+}
+
+/// The signal as `signals` shows it, with its way beside it.
+fn with_trace(line: &SignalLine, trace: &SignalTrace) -> Result<serde_json::Value, Failure> {
+    let failed = |error: serde_json::Error| {
+        Failure::new("internal", format!("the trace cannot be printed: {error}"), "report it, with the signal's offset")
+    };
+    let mut value = serde_json::to_value(line).map_err(failed)?;
+    if let Some(fields) = value.as_object_mut() {
+        fields.insert("durable_at".to_owned(), serde_json::to_value(trace.durable_at).map_err(failed)?);
+        fields.insert("deliveries".to_owned(), serde_json::to_value(&trace.deliveries).map_err(failed)?);
+    }
+    Ok(value)
+}
+
+/// A signal and its way, for people.
+fn told(line: &SignalLine, trace: &SignalTrace) -> Vec<String> {
+    let after = |at: Option<Timestamp>| match at {
+        Some(at) => format!("{at} (after {} ms)", at.since(trace.received_at).as_millis()),
+        None => "time not kept".to_owned(),
+    };
+    let mut lines = vec![
+        format!("signal      {} of {} ({})", trace.offset, trace.device, trace.device_id),
+        format!("received    {}, {} on {}, QoS {}", trace.received_at, bytes(trace.size), trace.topic, trace.qos),
+        format!("payload     {}", payload(line)),
+        format!(
+            "durable     {}",
+            trace.durable_at.map_or_else(|| "yes, time not kept".to_owned(), |at| after(Some(at)))
+        ),
+    ];
+    if trace.deliveries.is_empty() {
+        lines.push("goes to     no integration".to_owned());
+    }
+    for delivery in &trace.deliveries {
+        lines.push(format!("goes to     {}: {}", delivery.integration, words(&delivery.state)));
+        if delivery.first_sent_at.is_some() || delivery.state != "waiting" {
+            lines.push(format!("  first sent  {}", after(delivery.first_sent_at)));
+        }
+        if delivery.state != "waiting" {
+            lines.push(format!("  {:<11} {}", words(&delivery.state), after(delivery.settled_at)));
+        }
+        if let Some(attempts) = delivery.attempts {
+            lines.push(format!("  attempts    {attempts}"));
+        }
+        lines.push(format!("  message-id  {}", delivery.message_id));
+        if let Some(refused) = &delivery.last_refusal {
+            lines.push(format!("  refused     {}: {}", refused.code, refused.message));
+            lines.push(format!("  remedy      {}", refused.remedy));
+        }
+    }
+    lines
 }
 
 pub(super) async fn watch(args: WatchArgs, json: bool) -> Result<(), Failure> {
@@ -315,6 +355,10 @@ fn clock(time: Timestamp) -> String {
     text.split_once('T').map_or(text.clone(), |(_, clock)| clock.to_owned())
 }
 
+fn bytes(size: usize) -> String {
+    if size == 1 { "1 byte".to_owned() } else { format!("{size} bytes") }
+}
+
 /// The payload for people: the value of a Pybytes frame, a short text, or the first bytes.
 fn payload(line: &SignalLine) -> String {
     if let (Some(signal), Some(value)) = (line.signal, &line.value) {
@@ -326,11 +370,11 @@ fn payload(line: &SignalLine) -> String {
         Ok(text) if text.chars().all(|c| !c.is_control()) => {
             let short: String = text.chars().take(60).collect();
             let more = if short.len() < text.len() { "…" } else { "" };
-            format!("{short:?}{more} ({} bytes)", line.size)
+            format!("{short:?}{more} ({})", self::bytes(line.size))
         }
         _ => {
             let more = if bytes.len() > 16 { "…" } else { "" };
-            format!("{}{more} ({} bytes)", hex::encode(&bytes[..bytes.len().min(16)]), line.size)
+            format!("{}{more} ({})", hex::encode(&bytes[..bytes.len().min(16)]), self::bytes(line.size))
         }
     }
 }
@@ -369,6 +413,34 @@ mod tests {
     }
 
     #[test]
+    fn a_trace_tells_each_time_the_attempts_and_what_to_do() {
+        let line: SignalLine = serde_json::from_str(&line(7, "waiting")).unwrap();
+        let mut trace: SignalTrace = serde_json::from_value(json!({
+            "device": "kitchen", "device_id": "x", "offset": 7, "topic": "t", "qos": 1, "size": 1,
+            "received_at": "2026-11-22T22:19:00.000Z", "durable_at": "2026-11-22T22:19:00.002Z",
+            "deliveries": [{
+                "integration": "azure", "integration_id": "i", "state": "accepted", "message_id": "m",
+                "first_sent_at": "2026-11-22T22:19:00.003Z", "settled_at": "2026-11-22T22:19:01.000Z", "attempts": 2,
+                "last_refusal": {"code": "throttled", "message": "too fast", "remedy": "nothing"}
+            }]
+        }))
+        .unwrap();
+        let text = told(&line, &trace).join("\n");
+        for part in
+            ["1 byte on t", "durable     2026-11-22T22:19:00.002Z (after 2 ms)", "(after 3 ms)", "(after 1000 ms)"]
+        {
+            assert!(text.contains(part), "{part}:\n{text}");
+        }
+        for part in ["attempts    2", "message-id  m", "refused     throttled: too fast", "remedy      nothing"] {
+            assert!(text.contains(part), "{part}:\n{text}");
+        }
+        trace.deliveries.clear();
+        trace.durable_at = None;
+        let text = told(&line, &trace).join("\n");
+        assert!(text.contains("yes, time not kept") && text.contains("no integration"), "{text}");
+    }
+
+    #[test]
     fn payloads_are_shown_as_people_read_them() {
         let shown = |bytes: &[u8]| {
             let mut line: SignalLine = serde_json::from_str(&line(1, "waiting")).unwrap();
@@ -378,5 +450,6 @@ mod tests {
         assert_eq!(shown(b""), "(empty)");
         assert_eq!(shown(b"21.5"), "\"21.5\" (4 bytes)");
         assert_eq!(shown(&[0, 255]), "00ff (2 bytes)");
+        assert_eq!((shown(b"7"), shown(&[1])), ("\"7\" (1 byte)".to_owned(), "01 (1 byte)".to_owned()));
     }
 }

@@ -152,6 +152,8 @@ impl Plan {
             on_missing_keys: None,
             hub_ca: self.endpoint.is_some().then(|| self.ca.clone()),
             hub_endpoint: self.endpoint.clone(),
+            tier: None,
+            units: None,
         };
         let made: IntegrationShow = self.client.send(Method::POST, "/api/v1/integrations", &wanted).await?;
         let bound = made.devices.unwrap_or_default();

@@ -84,6 +84,7 @@ impl Server {
         };
         let options = hubward_relay::Options {
             hosts: host_policy("allow_hub", &settings.allow_hub, hub.as_ref())?,
+            trace: Some(settings.data.join("trace")),
             ..hubward_relay::Options::default()
         };
         let relay = Relay::start(options, storage.registry.clone(), storage.journal.clone())

@@ -19,6 +19,7 @@ async fn an_integration_is_read_back_as_it_was_made_with_its_secret_apart() {
         on_full: OnFull::ExpireOldest,
         hub_ca: Some("PEM".to_owned()),
         hub_endpoint: Some("https=127.0.0.1:1".to_owned()),
+        capacity: Some(Capacity::new(Tier::S2, 7).unwrap()),
         ..new.settings
     };
     let made = registry.add_integration(new.clone(), Vec::new()).await.unwrap();

@@ -36,6 +36,7 @@ impl Dealer {
             return false;
         }
         self.need(&plan);
+        session.hub.governor.give(&self.id, plan.integration.settings.capacity);
         match &mut self.run {
             Some(run) => run.change(&plan, session),
             None => self.begin(&plan, session),
@@ -46,6 +47,7 @@ impl Dealer {
     /// Stops all lanes, lets them finish what is under way, and saves how far they came.
     pub(super) async fn stop_run(&mut self) {
         let Some(mut run) = self.run.take() else { return };
+        run.shared.hub.governor.give(&self.id, None);
         run.stop().await;
         run.save_the_rest(self.needed.as_ref()).await;
         run.clear_metrics();
@@ -66,6 +68,8 @@ impl Dealer {
             suspicions: Arc::clone(&self.tools.suspicions),
             terms: terms(&plan.integration, session),
             head: low_water,
+            trace: self.tools.traces.of(&self.id),
+            records: self.tools.records.clone(),
         }));
         info!(
             integration = %plan.integration.name, host = %plan.integration.host_name, lanes = plan.lanes.len(),

@@ -26,6 +26,7 @@ use crate::plan::Plan;
 use crate::records::{Needed, Records};
 use crate::shared::Shared;
 use crate::suspicions::Suspicions;
+use crate::trace::Traces;
 use crate::trials::Trials;
 use run::Run;
 
@@ -41,6 +42,7 @@ pub(crate) struct Tools {
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) events: broadcast::Sender<DeliveryEvent>,
     pub(crate) suspicions: Arc<Suspicions>,
+    pub(crate) traces: Traces,
 }
 
 /// What others may see and order of an integration's dealer.
@@ -221,6 +223,7 @@ impl Dealer {
             }
             Ok(None) => {
                 self.stop_run().await;
+                self.tools.traces.remove(&self.id);
                 replies.into_iter().for_each(|reply| drop(reply.send(Ok(()))));
                 return false;
             }

@@ -16,6 +16,7 @@ use tracing::error;
 use super::census::Tally;
 use super::save::Done;
 use super::scan::Scan;
+use crate::hub::HUB_STATES;
 use crate::lane::{self, Lane};
 use crate::records::{Needed, Reads, Records};
 use crate::shared::Shared;
@@ -276,6 +277,11 @@ impl Run {
             metrics::gauge!("hubward_lanes", "integration" => label(), "state" => state.as_str()).set(lanes);
         }
         let session = &self.shared.terms().session;
+        let is = session.state();
+        for state in HUB_STATES {
+            let is_it = f64::from(u8::from(is == state));
+            metrics::gauge!("hubward_hub_state", "host" => session.hub.host.clone(), "state" => state).set(is_it);
+        }
         let away = f64::from(u8::from(session.presence.is_away()));
         metrics::gauge!("hubward_hub_away", "host" => session.hub.host.clone()).set(away);
     }

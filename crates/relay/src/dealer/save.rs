@@ -36,7 +36,9 @@ impl Run {
         if self.shared.take_change() || idle || !self.departed.is_empty() {
             let (update, needed_from) = self.update();
             let (ledger, hub) = (self.shared.ledger.clone(), Arc::clone(&self.shared.hub));
+            let trace = Arc::clone(&self.shared.trace);
             self.saving = Some(Box::pin(async move {
+                trace.write().await;
                 let outcome = ledger.save_progress(update.clone()).await;
                 if let Some(used) = hub.usage.take()
                     && let Err(failure) = ledger.add_hub_usage(&hub.host, used).await

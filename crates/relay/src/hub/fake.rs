@@ -7,7 +7,7 @@ use std::time::Duration;
 use hubward_iothub::fault::HubRefusal;
 use hubward_iothub::message::{D2cMessage, MAX_BATCH_MESSAGES, MAX_MESSAGE_BYTES, encoded_size};
 use tokio::sync::{Notify, mpsc, watch};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::Presence;
 use super::pool::{Pool, PoolEnd, Task};
@@ -31,6 +31,41 @@ pub(crate) enum Mode {
     LosesWords { every: u32 },
     /// So many transfers go well, then the link is closed before one is stored.
     LosesLinks { every: u32 },
+}
+
+/// A throttle as hubs have it: a burst passes at once, what follows is queued at the rate, and when the queue is full the
+/// next is refused.
+#[derive(Debug, Clone)]
+pub(crate) struct Throttle {
+    /// Operations a second.
+    pub(crate) rate: f64,
+    /// How many pass at once after a rest.
+    pub(crate) burst: f64,
+    /// How long one may be queued.
+    pub(crate) queue: Duration,
+    passed_at: Option<Instant>,
+    pub(crate) admitted: u64,
+    pub(crate) refused: u64,
+}
+
+impl Throttle {
+    pub(crate) fn new(rate: f64, burst: f64, queue: Duration) -> Self {
+        Self { rate, burst, queue, passed_at: None, admitted: 0, refused: 0 }
+    }
+
+    /// How long one has to wait in the queue; none: refused.
+    fn admit(&mut self, now: Instant) -> Option<Duration> {
+        let time = |operations: f64| Duration::from_secs_f64(operations / self.rate);
+        let passed_at = self.passed_at.map_or(now, |at| at.max(now)) + time(1.0);
+        let wait = passed_at.saturating_duration_since(now + time(self.burst));
+        if wait > self.queue {
+            self.refused += 1;
+            return None;
+        }
+        self.admitted += 1;
+        self.passed_at = Some(passed_at);
+        Some(wait)
+    }
 }
 
 /// A hub in memory.
@@ -60,6 +95,8 @@ struct State {
     /// Messages are counted alone, and must come in order.
     counts: bool,
     counted: HashMap<String, (usize, u64)>,
+    sends: Option<Throttle>,
+    links: Option<Throttle>,
 }
 
 #[derive(Debug)]
@@ -105,6 +142,18 @@ impl FakeHub {
     /// The next transfers are refused as throttled.
     pub(crate) fn throttle(&self, transfers: u32) {
         self.lock().throttle = transfers;
+    }
+
+    /// Limits sends and links as a tier does. What is stored is only counted from here on.
+    pub(crate) fn limit(&self, sends: Throttle, links: Throttle) {
+        let mut state = self.lock();
+        (state.sends, state.links, state.counts) = (Some(sends), Some(links), true);
+    }
+
+    /// What the throttle of sends did, and that of links.
+    pub(crate) fn limited(&self) -> Option<(Throttle, Throttle)> {
+        let state = self.lock();
+        Some((state.sends.clone()?, state.links.clone()?))
     }
 
     /// Everything stored, in order: hub device id and message.
@@ -176,6 +225,11 @@ impl FakeHub {
 
     async fn attach(self: &Arc<Self>, id: &str) -> Result<FakeLink, NoLink> {
         sleep(self.latency).await;
+        let wait = self.lock().links.as_mut().map_or(Some(Duration::ZERO), |links| links.admit(Instant::now()));
+        match wait {
+            Some(wait) => sleep(wait).await,
+            None => return Err(NoLink::Refused(too_fast())),
+        }
         let mut state = self.lock();
         if let Some(Mode::Refused(condition)) = state.modes.get(id) {
             return Err(NoLink::Refused(HubRefusal::new(*condition, "as told")));
@@ -217,8 +271,7 @@ impl FakeHub {
         }
         if state.throttle > 0 {
             state.throttle -= 1;
-            let refusal = HubRefusal::new("com.microsoft:device-container-throttled", "too fast");
-            return Err(NotTaken::Refused(refusal));
+            return Err(NotTaken::Refused(too_fast()));
         }
         let refusal = |condition: &str| HubRefusal::new(condition, "as told");
         let count = state.transfers.entry(id.to_owned()).or_default();
@@ -258,6 +311,10 @@ impl FakeHub {
         self.news.notify_waiters();
         if lose_word { Err(NotTaken::ConnectionLost("cut after storing".to_owned())) } else { Ok(()) }
     }
+}
+
+fn too_fast() -> HubRefusal {
+    HubRefusal::new("com.microsoft:device-container-throttled", "too fast")
 }
 
 impl FakePlace {
@@ -336,6 +393,14 @@ impl FakeLink {
         }
         let silent = self.hub.lock().modes.get(&self.id) == Some(&Mode::Silent);
         sleep(if silent { Duration::from_secs(30) } else { self.hub.latency }).await;
+        let wait = self.hub.lock().sends.as_mut().map_or(Some(Duration::ZERO), |sends| sends.admit(Instant::now()));
+        match wait {
+            Some(wait) => sleep(wait).await,
+            None => {
+                self.hub.lock().under_way.remove(&self.id);
+                return Err(NotTaken::Refused(too_fast()));
+            }
+        }
         self.hub.transfer(&self.id, batch)
     }
 

@@ -18,14 +18,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub(crate) use budget::Budget;
-pub(crate) use governor::{Governor, Holding, Turn};
+pub(crate) use governor::{Governor, Holding, RegistryUse, Turn};
+pub use governor::{Governors, PaceShown};
 pub(crate) use pool::Task;
 pub(crate) use presence::Presence;
 pub(crate) use sessions::Sessions;
 pub(crate) use uplink::{Failure, Identity, Link, NoLink, NotTaken, Uplink};
 
-use crate::options::Timing;
 use crate::usage::Usage;
+
+/// How a hub may fare.
+pub(crate) const HUB_STATES: [&str; 5] = ["reachable", "away", "throttled", "quota", "hub_disabled"];
 
 /// Shared by all integrations on one hub host: what the hub counts for all of them together.
 #[derive(Debug)]
@@ -39,8 +42,8 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    pub(crate) fn new(host: String, budget_bytes: usize, timing: &Timing) -> Self {
-        let (budget, governor) = (Budget::new(budget_bytes), Governor::new(timing));
+    pub(crate) fn new(host: String, budget_bytes: usize, governor: Arc<Governor>) -> Self {
+        let budget = Budget::new(budget_bytes);
         Self { host, budget, governor, usage: Usage::default(), accepted: AtomicU64::new(0) }
     }
 
@@ -64,11 +67,29 @@ impl Session {
         self.presence.is_away() || self.hub.governor.holding().is_some()
     }
 
-    /// The hub took a transfer.
-    pub(crate) fn accepted(&self) {
+    /// The hub took a transfer of so many messages.
+    pub(crate) fn accepted(&self, messages: usize) {
         self.hub.accepted.fetch_add(1, Ordering::Relaxed);
         self.uplink.accepted();
-        self.hub.governor.accepted();
+        self.hub.governor.accepted(self.operations(messages));
+    }
+
+    /// As how many operations the hub counts a transfer of so many messages.
+    pub(crate) fn operations(&self, messages: usize) -> u32 {
+        if self.uplink.counts_messages() { u32::try_from(messages).unwrap_or(u32::MAX) } else { 1 }
+    }
+
+    /// How many messages may go in one transfer that has this turn.
+    pub(crate) fn most(&self, turn: &Turn) -> usize {
+        if self.uplink.counts_messages() { turn.most() } else { usize::MAX }
+    }
+
+    /// How the hub fares, as one of [`HUB_STATES`].
+    pub(crate) fn state(&self) -> &'static str {
+        if self.presence.is_away() {
+            return "away";
+        }
+        self.hub.governor.hold().map_or("reachable", |hold| hold.code)
     }
 
     /// Ends all pauses.

@@ -5,11 +5,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hubward_model::Timestamp;
 
+use super::Governor;
+
 /// A hub is away from the first try to open a connection that fails while no other is open, until one opens.
 #[derive(Debug)]
 pub(crate) struct Presence {
     away: AtomicBool,
     state: Mutex<State>,
+    /// Who is to know when an outage is over.
+    governor: Option<Arc<Governor>>,
 }
 
 #[derive(Debug, Default)]
@@ -20,15 +24,22 @@ struct State {
 }
 
 impl Presence {
+    #[cfg(test)]
     pub(crate) fn new() -> Self {
-        Self { away: AtomicBool::new(false), state: Mutex::default() }
+        Self { away: AtomicBool::new(false), state: Mutex::default(), governor: None }
+    }
+
+    /// The presence of a hub whose governor is to know when an outage is over.
+    pub(crate) fn told_to(governor: Arc<Governor>) -> Self {
+        Self { away: AtomicBool::new(false), state: Mutex::default(), governor: Some(governor) }
     }
 
     pub(crate) fn opened(&self) {
         let mut state = self.lock();
         state.open += 1;
         state.since = None;
-        self.away.store(false, Ordering::Release);
+        drop(state);
+        self.is_back();
     }
 
     pub(crate) fn closed(&self, why: &str) {
@@ -40,7 +51,15 @@ impl Presence {
     /// The hub answered, though no connection came of it.
     pub(crate) fn answered(&self) {
         self.lock().since = None;
-        self.away.store(false, Ordering::Release);
+        self.is_back();
+    }
+
+    fn is_back(&self) {
+        if self.away.swap(false, Ordering::AcqRel)
+            && let Some(governor) = &self.governor
+        {
+            governor.outage_over();
+        }
     }
 
     /// A try to open a connection failed.

@@ -20,7 +20,7 @@ use super::gate::Gate;
 use super::https::Requests;
 use super::mqtt::Direct;
 use super::pool::{Pool, PoolEnd, Task};
-use super::{Hub, Presence, Session, Uplink, wire};
+use super::{Governors, Hub, Presence, Session, Uplink, wire};
 use crate::backoff::Backoff;
 use crate::options::Options;
 
@@ -31,6 +31,7 @@ const END: std::time::Duration = std::time::Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Sessions {
     options: Options,
+    governors: Governors,
     tasks: mpsc::UnboundedSender<Task>,
     known: Mutex<Known>,
     /// Tests: the session of all integrations.
@@ -72,9 +73,10 @@ pub(crate) enum TargetError {
 
 impl Sessions {
     /// `tasks` is where the task of each new session is sent, to be run and owned there.
-    pub(crate) fn new(options: Options, tasks: mpsc::UnboundedSender<Task>) -> Self {
+    pub(crate) fn new(options: Options, governors: Governors, tasks: mpsc::UnboundedSender<Task>) -> Self {
         Self {
             options,
+            governors,
             tasks,
             known: Mutex::default(),
             #[cfg(test)]
@@ -85,7 +87,8 @@ impl Sessions {
     /// Always `session`.
     #[cfg(test)]
     pub(crate) fn fixed(options: Options, session: Arc<Session>, tasks: mpsc::UnboundedSender<Task>) -> Self {
-        Self { fixed: Some(session), ..Self::new(options, tasks) }
+        let governors = Governors::new(&options.timing);
+        Self { fixed: Some(session), ..Self::new(options, governors, tasks) }
     }
 
     /// The session for `integration`: one that is in use, or a new one.
@@ -109,14 +112,15 @@ impl Sessions {
         }
         let reach = self.reach(&way)?;
         let host = reach.name.clone();
-        let presence = Arc::new(Presence::new());
+        let governor = self.governors.of(&host);
+        let presence = Arc::new(Presence::told_to(Arc::clone(&governor)));
         let (tx, rx) = mpsc::unbounded_channel();
         let (uplink, end) = self.uplink(way.transport, &reach, &presence, tx)?;
         let hub = known
             .hubs
             .get(&host)
             .and_then(Weak::upgrade)
-            .unwrap_or_else(|| Arc::new(Hub::new(host.clone(), self.options.budget_bytes, &self.options.timing)));
+            .unwrap_or_else(|| Arc::new(Hub::new(host.clone(), self.options.budget_bytes, governor)));
         known.hubs.insert(host, Arc::downgrade(&hub));
         // Nobody receives any more only when the relay stops: then the session has nothing to do either.
         drop(self.tasks.send(Box::pin(run(rx, end))));

@@ -129,6 +129,16 @@ impl Uplink {
         }
     }
 
+    /// Whether the hub counts every message as an operation, not the transfer or request that carries many.
+    pub(crate) fn counts_messages(&self) -> bool {
+        matches!(self, Self::Mqtt(_))
+    }
+
+    /// Whether a link is something the hub counts: requests need none.
+    pub(crate) fn has_links(&self) -> bool {
+        !matches!(self, Self::Https(_))
+    }
+
     /// How many connections are open.
     pub(crate) fn connections(&self) -> usize {
         match self {

@@ -1,5 +1,6 @@
 //! One device in one integration: a queue that the dealer fills, and a task that empties it into the hub.
 
+mod sent;
 mod state;
 mod task;
 #[cfg(test)]
@@ -19,6 +20,8 @@ use crate::hub::Identity;
 use crate::message::{self, Sender};
 use crate::plan::LanePlan;
 use crate::shared::{Shared, Terms};
+use crate::trace;
+pub(crate) use sent::Tries;
 use state::State;
 pub(crate) use state::{Feed, Offer};
 pub(crate) use task::run;
@@ -170,6 +173,11 @@ impl Lane {
         self.lock().shown()
     }
 
+    /// How the signal at `offset` was tried, if it was and is not settled.
+    pub(crate) fn tries(&self, offset: Offset) -> Option<Tries> {
+        self.lock().sent.of(offset)
+    }
+
     /// Whether everything before `offset` is settled here; `head` was read before.
     pub(crate) fn has_settled_before(&self, offset: Offset, head: Offset) -> bool {
         self.lock().standing(head).position >= offset
@@ -182,12 +190,12 @@ impl Lane {
         self.lock().look()
     }
 
-    /// The next work, built by the settings of now.
-    fn take(&self, terms: &Terms) -> Work {
+    /// The next work, built by the settings of now: of at most so many messages.
+    fn take(&self, terms: &Terms, most: usize) -> Work {
         let name = if terms.message.topic.wants_name() { self.shared.ledger.device_name(&self.device) } else { None };
         let sender =
             Sender { journal: &self.shared.journal, device: &self.device, name: name.as_ref(), pybytes: self.pybytes };
-        self.lock().take(|record| message::build(record, &sender, &terms.message))
+        self.lock().take(most, |record| message::build(record, &sender, &terms.message))
     }
 
     /// The transfer was not taken; it is sent again.
@@ -213,13 +221,26 @@ impl Lane {
         let (settled, hungry) = {
             let mut state = self.lock();
             let (cap, budget) = (self.shared.options.lane_bytes, &self.shared.hub.budget);
-            let see = |record: &Record| seen.push((record.offset, record.received_at));
+            let see = |record: &Record, tries: Option<Tries>| seen.push((record.offset, record.received_at, tries));
             let settled = state.settle(count, as_, listened, cap, budget, see);
             (settled, state.becomes_hungry())
         };
+        let now = hubward_model::Timestamp::now();
         if word.is_ok() {
-            self.shared.pulse.accepted(&seen, hubward_model::Timestamp::now());
+            self.shared.accepted(seen.iter().map(|(_, received_at, _)| *received_at), now);
         }
+        let device = trace::hash(&self.device);
+        self.shared.trace.note(seen.into_iter().map(|(offset, received_at, tries)| trace::Entry {
+            offset,
+            device,
+            received_at,
+            durable_at: self.shared.records.committed_at(offset),
+            first_sent_at: tries.map(|tries| tries.first),
+            settled_at: now,
+            attempts: tries.map_or(0, |tries| tries.attempts),
+            state: as_,
+            refused: tries.and_then(|tries| tries.refused),
+        }));
         self.shared.note_change();
         self.tell_if(hungry);
         for record in settled {
@@ -261,6 +282,11 @@ impl Lane {
 
     fn unlinked(&self) {
         self.lock().attached = false;
+    }
+
+    /// The hub refused what was under way; the word for it.
+    fn note_refusal(&self, finding: &'static str) {
+        self.lock().sent.refused(finding);
     }
 
     fn note_error(&self, why: &str) {

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hubward_iothub::message::{D2cMessage, MAX_BATCH_MESSAGES, MAX_MESSAGE_BYTES, encoded_size};
-use hubward_model::{BindingState, Draft, Message, Offset, Record};
+use hubward_model::{BindingState, Draft, Message, Offset, Record, Timestamp};
 use tokio::time::Instant;
 
+use super::sent::{Sent, Tries};
 use super::{Look, Shown, Standing};
 use crate::deliveries::DeliveryState;
 use crate::hub::{Budget, Identity};
@@ -68,6 +69,8 @@ pub(super) struct State {
     pub(super) dead_letters: u64,
     /// How often the signal at the front was sent.
     pub(super) attempts: u32,
+    /// When what is not settled was first sent.
+    pub(super) sent: Sent,
     /// It failed and is not dealt to.
     unwell: bool,
     asked: bool,
@@ -99,6 +102,7 @@ impl State {
             settled: 0,
             dead_letters: plan.dead_letters,
             attempts: 0,
+            sent: Sent::default(),
             unwell: false,
             asked: false,
             attached: false,
@@ -211,7 +215,7 @@ impl State {
         }
     }
 
-    pub(super) fn take(&mut self, build: impl Fn(&Record) -> D2cMessage) -> Work {
+    pub(super) fn take(&mut self, most: usize, build: impl Fn(&Record) -> D2cMessage) -> Work {
         if let Some(again) = self.again.pop() {
             let message = build(&again.record);
             return Work::Again(Box::new(again), message);
@@ -222,7 +226,8 @@ impl State {
         let mut batch = Vec::new();
         let mut size = 0;
         for record in &self.queue {
-            if batch.len() == MAX_BATCH_MESSAGES || (!batch.is_empty() && record.offset < self.singles_until) {
+            if batch.len() == most.min(MAX_BATCH_MESSAGES) || (!batch.is_empty() && record.offset < self.singles_until)
+            {
                 break;
             }
             let message = build(record);
@@ -241,6 +246,9 @@ impl State {
         }
         self.sending = batch.len();
         self.attempts += 1;
+        if let Some(last) = self.queue.get(batch.len() - 1) {
+            self.sent.goes(last.offset.next(), Timestamp::now());
+        }
         self.waits_since = Some(Instant::now());
         Work::Batch(batch)
     }
@@ -274,7 +282,7 @@ impl State {
         all: bool,
         lane_bytes: usize,
         budget: &Budget,
-        mut see: impl FnMut(&Record),
+        mut see: impl FnMut(&Record, Option<Tries>),
     ) -> Vec<Record> {
         let mut asked_about = Vec::new();
         let mut freed = 0;
@@ -283,11 +291,12 @@ impl State {
             freed += cost(&record);
             settled += 1;
             self.settled_end = record.offset.next();
-            see(&record);
+            see(&record, self.sent.of(record.offset));
             if all || record.only_for.is_some() {
                 asked_about.push(record);
             }
         }
+        self.sent.settled(self.settled_end);
         self.release(freed, budget);
         self.sending = 0;
         self.attempts = 0;

@@ -89,11 +89,23 @@ impl Task {
             place = terms.session.uplink.place(&who) => place,
             () = lane.interrupted() => return,
         };
-        match place.link(&who).await {
+        // Dropped, the place is free again; a link half open would not be.
+        let turn = if terms.session.uplink.has_links() {
+            tokio::select! {
+                turn = lane.shared.hub.governor.link_turn() => Some(turn),
+                () = lane.interrupted() => return,
+            }
+        } else {
+            None
+        };
+        let linked = place.link(&who).await;
+        drop(turn);
+        match linked {
             Ok(link) => {
                 if link.proves_identity() && self.suspected.is_some_and(|finding| finding != Finding::Stolen) {
                     self.is_well();
                 }
+                lane.shared.hub.governor.linked();
                 self.link = Some(link);
                 lane.linked();
             }
@@ -110,7 +122,7 @@ impl Task {
         let lane = Arc::clone(&self.lane);
         let Some(turn) = self.turn().await else { return };
         let terms = lane.shared.terms();
-        match lane.take(&terms) {
+        match lane.take(&terms, terms.session.most(&turn)) {
             Work::Nothing => {}
             Work::Batch(batch) => self.send(&terms, &batch, turn).await,
             Work::Again(again, message) => self.send_again(&terms, *again, &message, turn).await,
@@ -147,11 +159,12 @@ impl Task {
 
     async fn send(&mut self, terms: &Terms, batch: &[D2cMessage], turn: Turn) {
         let Some(link) = &self.link else { return };
+        turn.charge(terms.session.operations(batch.len()) - 1);
         let sent = link.send(batch).await;
         drop(turn);
         let accepted = sent.as_ref().map_or_else(|failure| failure.accepted, |()| batch.len());
         if accepted > 0 {
-            self.accepted(terms);
+            self.accepted(terms, accepted);
             self.lane.shared.meters.delivered.increment(accepted as u64);
             self.lane.settle(accepted, Ok(()));
             terms.session.hub.usage.add(metered(&batch[..accepted.min(batch.len())]));
@@ -216,6 +229,9 @@ impl Task {
     /// What to do after a refusal: of a transfer of `batch` signals, or of a link.
     async fn refused(&mut self, terms: &Terms, finding: Finding, refusal: &HubRefusal, batch: Option<usize>) {
         let words = refusal.to_string();
+        if batch.is_some() {
+            self.lane.note_refusal(finding.as_str());
+        }
         let governor = &terms.session.hub.governor;
         if let (Finding::Message, Some(count)) = (finding, batch) {
             if count > 1 {
@@ -229,7 +245,8 @@ impl Task {
             self.resend(count);
         }
         match finding {
-            Finding::Throttled => governor.throttled(&words),
+            Finding::Throttled if batch.is_some() => governor.throttled(&words),
+            Finding::Throttled => governor.links_throttled(),
             Finding::Quota => governor.quota_used_up(until_midnight(), &words),
             Finding::HubGone => governor.refused_as_a_whole(&words),
             Finding::Missing | Finding::Disabled | Finding::Keys | Finding::Stolen => {
@@ -243,7 +260,7 @@ impl Task {
         }
         self.lane.note_error(&words);
         if batch.is_none() {
-            // Transfers wait for their turn; links have no turns yet.
+            // The governor lets lanes wait for their turns; a link that is refused costs the hub as much as one that is not.
             let until = governor.holds_until().unwrap_or_else(Instant::now) + self.passing.pause();
             self.pause_until(until).await;
         }
@@ -344,7 +361,7 @@ impl Task {
         let lane = Arc::clone(&self.lane);
         let word = match sent {
             Ok(()) => {
-                self.accepted(terms);
+                self.accepted(terms, 1);
                 lane.shared.meters.delivered.increment(1);
                 terms.session.hub.usage.add(metered(std::slice::from_ref(message)));
                 lane.revived();
@@ -392,8 +409,8 @@ impl Task {
         words
     }
 
-    fn accepted(&mut self, terms: &Terms) {
-        terms.session.accepted();
+    fn accepted(&mut self, terms: &Terms, messages: usize) {
+        terms.session.accepted(messages);
         self.passing.reset();
         self.identity.reset();
         self.ends_connections = 0;

@@ -41,7 +41,7 @@ fn build(record: &Record) -> D2cMessage {
 }
 
 fn batch(state: &mut State) -> usize {
-    match state.take(build) {
+    match state.take(usize::MAX, build) {
         Work::Batch(batch) => batch.len(),
         other => panic!("{other:?}"),
     }
@@ -55,9 +55,9 @@ fn a_batch_holds_at_most_500_messages_and_256_kb() {
         assert!(matches!(state.offer(Feed::Main, &record(offset, 10), true, &budget), Offer::Taken { .. }));
     }
     assert_eq!(batch(&mut state), 500);
-    state.settle(500, DeliveryState::Accepted, false, 100_000, &budget, |_| {});
+    state.settle(500, DeliveryState::Accepted, false, 100_000, &budget, |_, _| {});
     assert_eq!(batch(&mut state), 100);
-    state.settle(100, DeliveryState::Accepted, false, 100_000, &budget, |_| {});
+    state.settle(100, DeliveryState::Accepted, false, 100_000, &budget, |_, _| {});
     for offset in 601..=604 {
         state.offer(Feed::Main, &record(offset, 131_072), true, &budget);
     }
@@ -81,7 +81,7 @@ fn a_lane_at_its_limit_is_detached_where_it_stopped_and_offered_nothing_twice() 
     state.linked();
     assert!(!state.becomes_hungry(), "its queue is full");
     let count = batch(&mut state);
-    state.settle(count, DeliveryState::Accepted, false, 100_000, &budget, |_| {});
+    state.settle(count, DeliveryState::Accepted, false, 100_000, &budget, |_, _| {});
     assert!(state.becomes_hungry() && !state.becomes_hungry());
     assert_eq!(state.join_scan(7), Some(Offset::from_raw(offset)));
     assert_eq!(state.offer(Feed::Scan(6), &record(offset, 1), false, &budget), Offer::Elsewhere);
@@ -105,7 +105,7 @@ async fn a_stuck_lane_gives_back_all_but_what_is_under_way() {
     assert!(state.shed_if_stuck(Duration::from_secs(5), &budget));
     let at = state.standing(Offset::from_raw(601));
     assert_eq!((at.position, at.attached), (Offset::from_raw(1), false));
-    state.settle(500, DeliveryState::Accepted, false, 100_000, &budget, |_| {});
+    state.settle(500, DeliveryState::Accepted, false, 100_000, &budget, |_, _| {});
     assert_eq!(state.standing(Offset::from_raw(601)).position, Offset::from_raw(501));
     assert_eq!(budget.used(), 0);
 }

@@ -236,7 +236,7 @@ impl Shared {
                     }
                 }
                 Some((Cause::AlreadyExists, _)) => {
-                    match hub.client.get(&binding.hub_device_id).await? {
+                    match hub.get(&binding.hub_device_id).await? {
                         Some(device) => self.meet(integration, &binding, &keys, device, &mut change).await?,
                         // Deleted in this very moment: ask again.
                         None => step.again = true,
@@ -382,7 +382,8 @@ impl Shared {
 /// Asks for the identities in one call; answers the refused ones with the hub's words.
 async fn ask(hub: &Hub, wanted: &[Wanted]) -> Result<HashMap<String, (Cause, String)>, RegistryError> {
     let new: Vec<NewDevice> = wanted.iter().map(|wanted| wanted.new.clone()).collect();
-    match hub.client.bulk_create(&new).await {
+    hub.turn(new.len()).await;
+    match hub.told(hub.client.bulk_create(&new).await) {
         Ok(errors) => Ok(errors
             .into_iter()
             .map(|e| (e.device_id.clone(), (e.cause(), format!("{} {}", e.name, e.message))))
@@ -396,7 +397,8 @@ async fn ask(hub: &Hub, wanted: &[Wanted]) -> Result<HashMap<String, (Cause, Str
                     refused.insert(device.id.clone(), (Cause::Quota, String::clone(words)));
                     continue;
                 }
-                match hub.client.create(device).await {
+                hub.turn(1).await;
+                match hub.told(hub.client.create(device).await) {
                     Ok(_) => {}
                     Err(error) => match error.cause() {
                         Some(Cause::Quota) => {

@@ -76,6 +76,7 @@ impl Shared {
             on_full: request.on_full,
             hub_ca: request.access.hub_ca.filter(|pem| !pem.trim().is_empty()),
             hub_endpoint: request.access.hub_endpoint.filter(|text| !text.trim().is_empty()),
+            capacity: request.capacity,
         };
         let new = NewIntegration {
             name,

@@ -90,8 +90,9 @@ impl Shared {
                 to_delete.push((&binding.hub_device_id, device.etag.as_deref()));
             }
         }
-        let errors: HashMap<String, BulkError> =
-            hub.client.bulk_delete(&to_delete).await?.into_iter().map(|e| (e.device_id.clone(), e)).collect();
+        hub.turn(to_delete.len()).await;
+        let errors = hub.told(hub.client.bulk_delete(&to_delete).await)?;
+        let errors: HashMap<String, BulkError> = errors.into_iter().map(|e| (e.device_id.clone(), e)).collect();
         let mut fates = Vec::with_capacity(chunk.len());
         for binding in chunk {
             let id = binding.hub_device_id.as_str();

@@ -328,7 +328,7 @@ impl Shared {
             self.drift.round(host, |round| round.complete(self.options.healing.look_again));
             return Ok(());
         };
-        let found = hub.client.get(&next.hub_device_id).await?;
+        let found = hub.get_for_drift(&next.hub_device_id).await?;
         self.heard(integration, hub).await;
         let of = std::slice::from_ref(&next.device);
         let bindings = self.registry.bindings_among(&next.integration, of).await?;
@@ -376,7 +376,7 @@ impl Shared {
         for orphan in &orphans {
             let lock = self.hub_lock(host);
             let _writing = lock.lock().await;
-            let there = hub.client.get(&orphan.hub_device_id).await?;
+            let there = hub.get_for_drift(&orphan.hub_device_id).await?;
             let ours = there.is_some_and(|device| device.generation_id == orphan.generation_id);
             let bound = self.registry.hub_device_id_owner(host, &orphan.hub_device_id).await?.is_some();
             if !ours && !bound {

@@ -128,6 +128,7 @@ impl Shared {
         settings.on_missing = request.on_missing.unwrap_or(settings.on_missing);
         settings.on_missing_keys = request.on_missing_keys.unwrap_or(settings.on_missing_keys);
         settings.on_full = request.on_full.unwrap_or(settings.on_full);
+        settings.capacity = request.capacity.unwrap_or(settings.capacity);
         for (slot, text) in [
             (&mut settings.content_type, &request.content_type),
             (&mut settings.hub_ca, &request.hub_ca),

@@ -7,6 +7,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream;
 use hubward_iothub::connection_string::ServiceString;
 use hubward_iothub::endpoints::Endpoints;
+use hubward_iothub::fault::Cause;
 use hubward_iothub::login::{LoginReport, login_with};
 use hubward_iothub::registry::{Device, MAX_LIST, RegistryClient, RegistryError};
 use hubward_iothub::tls;
@@ -15,6 +16,7 @@ use hubward_registry::{ExposeSecret as _, Integration, PendingDeletion};
 use super::clocks::Clocks;
 use super::request::Access;
 use super::{ProvisionError, Shared};
+use crate::hub::{Governor, RegistryUse};
 
 /// How many identities are asked for at once.
 const GETS: usize = 8;
@@ -26,6 +28,8 @@ const LIST_FROM: usize = 10;
 pub(super) struct Hub {
     pub(super) service: ServiceString,
     pub(super) client: RegistryClient,
+    /// Who gives turns for what is done by `client`.
+    pub(super) governor: Arc<Governor>,
     clocks: Arc<Clocks>,
 }
 
@@ -52,7 +56,8 @@ impl Shared {
         }
         let tls = tls::client_config(ca)?;
         let client = RegistryClient::new(&service, &endpoints, &tls, &self.options.client)?;
-        Ok(Hub { service, client, clocks: Arc::clone(&self.clocks) })
+        let governor = self.options.governors.of(&service.host_name.to_string());
+        Ok(Hub { service, client, governor, clocks: Arc::clone(&self.clocks) })
     }
 
     /// The hub of an integration, with its stored connection string.
@@ -86,6 +91,39 @@ impl Hub {
         Ok(login_with(&self.client, &self.service).await?)
     }
 
+    /// Waits until so many operations may be done: take it before each call, one for each identity it is about.
+    pub(super) async fn turn(&self, operations: usize) {
+        let operations = u32::try_from(operations).unwrap_or(u32::MAX);
+        self.governor.registry_turn(RegistryUse::Needed, operations).await;
+    }
+
+    /// The identities of a hub that is small enough, when it is our turn.
+    pub(super) async fn list(&self) -> Result<Vec<Device>, RegistryError> {
+        self.turn(1).await;
+        self.told(self.client.list(MAX_LIST).await)
+    }
+
+    /// One identity, when nobody else needs the registry and drift has not had its share.
+    pub(super) async fn get_for_drift(&self, id: &str) -> Result<Option<Device>, RegistryError> {
+        self.governor.registry_turn(RegistryUse::Drift, 1).await;
+        self.told(self.client.get(id).await)
+    }
+
+    /// The answer to a call, of which the governor learns if it was too much.
+    pub(super) fn told<T>(&self, answer: Result<T, RegistryError>) -> Result<T, RegistryError> {
+        answer.inspect_err(|error| {
+            if error.cause() == Some(Cause::Throttled) {
+                self.governor.registry_throttled();
+            }
+        })
+    }
+
+    /// One identity, when it is our turn.
+    pub(super) async fn get(&self, id: &str) -> Result<Option<Device>, RegistryError> {
+        self.turn(1).await;
+        self.told(self.client.get(id).await)
+    }
+
     /// The host as it is stored.
     pub(super) fn host(&self) -> String {
         self.service.host_name.to_string().to_ascii_lowercase()
@@ -93,7 +131,7 @@ impl Hub {
 
     /// The identities of these ids, in their order; none where the hub has none.
     pub(super) async fn get_all(&self, ids: &[&str]) -> Result<Vec<Option<Device>>, RegistryError> {
-        let asked: Vec<_> = ids.iter().map(|id| self.client.get(id)).collect();
+        let asked: Vec<_> = ids.iter().map(|id| self.get(id)).collect();
         let mut answers = stream::iter(asked).buffered(GETS);
         let mut devices = Vec::with_capacity(ids.len());
         while let Some(answer) = answers.next().await {
@@ -107,7 +145,7 @@ impl Hub {
         if ids.len() < LIST_FROM {
             return self.get_all(ids).await;
         }
-        let listed = self.client.list(MAX_LIST).await?;
+        let listed = self.list().await?;
         let whole = listed.len() < MAX_LIST;
         let mut found: HashMap<String, Device> = listed.into_iter().map(|device| (device.id.clone(), device)).collect();
         if !whole {

@@ -56,6 +56,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::RelayError;
+use crate::hub::Governors;
 use crate::status::HubStatus;
 use crate::suspicions::Suspicions;
 pub use clocks::ClockSeen;
@@ -142,6 +143,8 @@ pub struct Options {
     pub away_within: Duration,
     /// Pauses of healing.
     pub healing: Healing,
+    /// Who gives turns for operations on the hubs' registries.
+    pub governors: Governors,
 }
 
 impl Default for Options {
@@ -157,6 +160,7 @@ impl Default for Options {
             retry_every: s(900),
             away_within: s(10),
             healing: Healing::default(),
+            governors: Governors::default(),
         }
     }
 }

@@ -75,7 +75,7 @@ impl Shared {
         // sends as it.
         let owner = self.registry.hub_device_id_owner(host_name, hub_device_id).await?;
         let bound = owner.is_some_and(|owner| !matches!(owner.state, BindingState::Creating | BindingState::Conflict));
-        let found = if bound { None } else { hub.client.get(hub_device_id).await? };
+        let found = if bound { None } else { hub.get(hub_device_id).await? };
         let ours = found.filter(|device| {
             let key = device.keys().map(|(primary, _)| primary.expose_base64()).unwrap_or_default();
             deletion.is_ours(&device.generation_id, &SecretString::from(key))
@@ -83,7 +83,8 @@ impl Shared {
         match ours {
             Some(device) => {
                 let etag = device.etag.as_deref().map_or(IfMatch::Any, IfMatch::Etag);
-                let how = hub.client.delete(hub_device_id, etag).await?;
+                hub.turn(1).await;
+                let how = hub.told(hub.client.delete(hub_device_id, etag).await)?;
                 info!(identity = hub_device_id, host = host_name, "{how}, as was asked earlier");
             }
             // Gone, made again by somebody else, or bound again by us meanwhile: not to be deleted any more.

@@ -1,6 +1,6 @@
 //! What is asked for, and what is answered.
 
-use hubward_model::{BodyFormat, OnExisting, OnFull, OnMissing, OnMissingKeys, Transport};
+use hubward_model::{BodyFormat, Capacity, OnExisting, OnFull, OnMissing, OnMissingKeys, Transport};
 use hubward_registry::{Integration, SecretString};
 use serde::Serialize;
 
@@ -53,6 +53,8 @@ pub struct Create {
     pub on_missing_keys: OnMissingKeys,
     /// What to do when a backlog is full.
     pub on_full: OnFull,
+    /// The hub's tier and units, where they are known: else the pace is learned from refusals.
+    pub capacity: Option<Capacity>,
 }
 
 impl Create {
@@ -73,6 +75,7 @@ impl Create {
             on_missing: OnMissing::Recreate,
             on_missing_keys: OnMissingKeys::Same,
             on_full: OnFull::Backpressure,
+            capacity: None,
         }
     }
 }
@@ -108,6 +111,8 @@ pub struct Edit {
     pub on_missing_keys: Option<OnMissingKeys>,
     /// What to do when a backlog is full.
     pub on_full: Option<OnFull>,
+    /// The hub's tier and units; `Some(None)`: not known any more.
+    pub capacity: Option<Option<Capacity>>,
     /// Devices that join.
     pub add_devices: Vec<Bind>,
     /// Devices that leave, by name or id.

@@ -2,6 +2,7 @@
 
 pub(crate) mod ledger;
 mod model;
+mod pace;
 mod quarantine;
 pub(crate) mod records;
 mod scenarios;

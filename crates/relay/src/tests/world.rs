@@ -15,12 +15,13 @@ use super::ledger::MemoryLedger;
 use super::records::MemoryRecords;
 use crate::dealer::{Dealer, DealerHandle, Tools};
 use crate::hub::fake::FakeHub;
-use crate::hub::{Hub, Presence, Session, Sessions, Uplink};
+use crate::hub::{Governor, Hub, Presence, Session, Sessions, Uplink};
 use crate::lane::Shown;
 use crate::ledger::Ledger;
 use crate::options::Options;
 use crate::records::Records;
 use crate::suspicions::Suspicions;
+use crate::trace::Traces;
 
 pub(super) struct World {
     pub(super) ledger: Arc<MemoryLedger>,
@@ -53,7 +54,7 @@ fn session(hub: &Arc<FakeHub>, options: &Options, pooled: bool) -> Arc<Session> 
         Uplink::Fake(Arc::clone(hub))
     };
     Arc::new(Session {
-        hub: Arc::new(Hub::new("hub".to_owned(), options.budget_bytes, &options.timing)),
+        hub: Arc::new(Hub::new("hub".to_owned(), options.budget_bytes, Governor::new(&options.timing))),
         presence,
         uplink,
     })
@@ -127,6 +128,7 @@ impl World {
             )),
             events: broadcast::Sender::new(16),
             suspicions: Arc::clone(&self.suspicions),
+            traces: Traces::new(None),
         };
         let (dealer, handle) = Dealer::new(self.ledger.id(), tools);
         let task = tokio::spawn(dealer.run());

@@ -117,8 +117,8 @@ async fn a_test_message_is_answered_by_the_hub_and_marked() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_became_of_a_signal_is_told_as_event_and_on_request() {
-    let kit = Kit::new(1).await;
+async fn what_became_of_a_signal_is_told_as_event_and_on_request_over_a_restart_too() {
+    let mut kit = Kit::new(1).await;
     let integration = kit.integrate().await;
     let mut events = kit.handle().events();
     let good = kit.publish(&kit.devices[0], "good").await;
@@ -138,6 +138,23 @@ async fn what_became_of_a_signal_is_told_as_event_and_on_request() {
     let deliveries = kit.handle().deliveries(&records).await.unwrap();
     let states: Vec<_> = deliveries.iter().map(|of| of.iter().map(|one| one.state).collect::<Vec<_>>()).collect();
     assert_eq!(states, [[DeliveryState::Accepted], [DeliveryState::DeadLetter], [DeliveryState::Waiting]]);
+    kit.stop().await;
+    kit.start().await;
+    let handle = kit.handle();
+    let trace = |offset| handle.trace(&kit.devices[0], offset);
+    let answer = trace(good).await.unwrap().unwrap();
+    let [delivery] = answer.deliveries.as_slice() else { panic!("{answer:?}") };
+    let times = [Some(answer.record.received_at), answer.durable_at, delivery.first_sent_at, delivery.settled_at];
+    assert!(times.iter().all(Option::is_some) && times.is_sorted(), "{times:?}");
+    assert_eq!((delivery.state, delivery.attempts), (DeliveryState::Accepted, Some(1)));
+    let answer = trace(large).await.unwrap().unwrap();
+    let delivery = &answer.deliveries[0];
+    assert_eq!((delivery.state, delivery.settled_at.is_some()), (DeliveryState::DeadLetter, true));
+    let refusal = delivery.last_refusal.as_ref().unwrap();
+    assert!(refusal.code == "too_large" && refusal.remedy.contains("deadletter"), "{refusal:?}");
+    let delivery = &trace(waits).await.unwrap().unwrap().deliveries[0];
+    assert_eq!((delivery.state, delivery.settled_at, delivery.first_sent_at), (DeliveryState::Waiting, None, None));
+    assert!(handle.trace(&"other".parse().unwrap(), good).await.unwrap().is_none());
     kit.handle().resume(&integration.id).await.unwrap();
     kit.until_arrived(2).await;
     kit.end().await;

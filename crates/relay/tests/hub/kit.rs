@@ -46,6 +46,7 @@ impl Kit {
         let options = Options {
             hosts: HostPolicy::new(vec!["localhost".parse::<HostName>().unwrap(), "127.0.0.1".parse().unwrap()]),
             word_within: Duration::from_secs(5),
+            trace: Some(folder.path().join("trace")),
             timing: Timing {
                 open: (ms(50), ms(500)),
                 passing: (ms(50), ms(500)),

@@ -136,6 +136,12 @@ pub(super) struct SettingArgs {
     /// Keys of an identity that is made again: same or new
     #[arg(long, value_parser = words::<OnMissingKeys>, value_name = "WHICH")]
     pub(super) on_missing_keys: Option<OnMissingKeys>,
+    /// The hub's tier, so that signals go as fast as it allows: F1, S1, S2 or S3; '' forgets it
+    #[arg(long, value_name = "TIER")]
+    pub(super) tier: Option<String>,
+    /// How many units of the tier the hub has [default: 1]
+    #[arg(long, value_name = "N")]
+    pub(super) units: Option<u32>,
 }
 
 #[derive(Debug, Args)]

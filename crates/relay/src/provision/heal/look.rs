@@ -58,7 +58,7 @@ impl Shared {
         if counted.is_many() || !(Gone { gone: of, of }).is_many() {
             return Ok(counted);
         }
-        let listed = hub.client.list(MAX_LIST).await?;
+        let listed = hub.list().await?;
         let whole = listed.len() < MAX_LIST;
         let listed: HashSet<&str> = listed.iter().map(|device| device.id.as_str()).collect();
         let unseen: Vec<&str> = rest.into_iter().filter(|id| !listed.contains(id)).collect();
@@ -78,7 +78,7 @@ impl Shared {
         id: &IntegrationId,
         bindings: &[Binding],
     ) -> Result<Option<Vec<Difference>>, ProvisionError> {
-        let listed = hub.client.list(MAX_LIST).await?;
+        let listed = hub.list().await?;
         if listed.len() >= MAX_LIST {
             return Ok(None);
         }

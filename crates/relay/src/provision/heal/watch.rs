@@ -72,7 +72,8 @@ impl Shared {
     /// A name that nobody knows any more is another matter than a network that fails.
     async fn ask_whether_gone(&self, integration: &Integration) {
         let Ok(hub) = self.hub_of(integration).await else { return };
-        match hub.client.statistics().await {
+        hub.turn(1).await;
+        match hub.told(hub.client.statistics().await) {
             Ok(_) => self.heard(integration, &hub).await,
             Err(error) => self.not_heard(integration, &error).await,
         }
@@ -90,7 +91,8 @@ impl Shared {
         {
             // Raised because of its registry or its name: that is to say when it is over.
             let Ok(hub) = self.hub_of(integration).await else { return };
-            match hub.client.statistics().await {
+            hub.turn(1).await;
+            match hub.told(hub.client.statistics().await) {
                 Ok(_) => self.heard(integration, &hub).await,
                 Err(RegistryError::UnknownHost { .. }) => {}
                 Err(error) if error.cause() == Some(Cause::HubGone) => {}
