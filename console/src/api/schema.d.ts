@@ -539,6 +539,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/devices/{device}/signals/{offset}/trace": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Trace a signal: where it is and was.
+         * @description The times are exact for the latest 100,000 deliveries of each integration, over restarts; of older ones the state is known.
+         */
+        get: operations["get_devices_device_signals_offset_trace"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/signals": {
         parameters: {
             query?: never;
@@ -1959,6 +1979,13 @@ export interface components {
             on_full?: components["schemas"]["OnFull"] | null;
             /** @description Content type of raw bodies whose publisher named none. */
             content_type?: string | null;
+            /** @description The hub's tier: `F1`, `S1`, `S2` or `S3`. Known, signals go as fast as it allows; unknown, the pace is learned. */
+            tier?: string | null;
+            /**
+             * Format: int32
+             * @description How many units of it; 1 if not said.
+             */
+            units?: number | null;
         };
         /** @description What was typed so far. No connection string: that goes to the login. */
         DraftData: {
@@ -2104,6 +2131,18 @@ export interface components {
             clock_seen_at?: components["schemas"]["Timestamp"] | null;
             /** @description Its certificate is checked against a CA that was given with an integration, besides the authorities of the web. */
             own_ca?: boolean;
+            /**
+             * Format: double
+             * @description Send operations a second that Hubward keeps to; null: it was never refused as too fast, so there is no limit.
+             */
+            sends_per_s?: number | null;
+            /**
+             * Format: double
+             * @description The same of links that are opened.
+             */
+            links_per_s?: number | null;
+            /** @description Whether that follows from the hub's tier and units; else it is learned from refusals. */
+            pace_given?: boolean;
         };
         /** @description What a hub accepted from Hubward today. What others sent to it is not known here. */
         HubUsed: {
@@ -2149,6 +2188,13 @@ export interface components {
             hub_ca?: string | null;
             /** @description Other addresses. */
             hub_endpoint?: string | null;
+            /** @description The hub's tier: `F1`, `S1`, `S2` or `S3`; an empty text: not known any more. */
+            tier?: string | null;
+            /**
+             * Format: int32
+             * @description How many units of it.
+             */
+            units?: number | null;
             /** @description Devices that join. */
             add_devices?: components["schemas"]["Bind"][];
             /** @description Devices that leave, by name or id. */
@@ -2234,6 +2280,12 @@ export interface components {
             content_type?: string | null;
             on_full?: components["schemas"]["OnFull"] | null;
             on_missing_keys?: components["schemas"]["OnMissingKeys"] | null;
+            tier?: components["schemas"]["Tier"] | null;
+            /**
+             * Format: int32
+             * @description How many units of it.
+             */
+            units?: number | null;
         };
         /**
          * @description What an integration is doing
@@ -2477,6 +2529,13 @@ export interface components {
             hub_ca?: string | null;
             /** @description Other addresses: `https=HOST:PORT,amqps=HOST:PORT`. */
             hub_endpoint?: string | null;
+            /** @description The hub's tier: `F1`, `S1`, `S2` or `S3`. Known, signals go as fast as it allows; unknown, the pace is learned. */
+            tier?: string | null;
+            /**
+             * Format: int32
+             * @description How many units of it; 1 if not said.
+             */
+            units?: number | null;
         };
         /** @description A new password. */
         NewPassword: {
@@ -2806,6 +2865,18 @@ export interface components {
                 clock_seen_at?: components["schemas"]["Timestamp"] | null;
                 /** @description Its certificate is checked against a CA that was given with an integration, besides the authorities of the web. */
                 own_ca?: boolean;
+                /**
+                 * Format: double
+                 * @description Send operations a second that Hubward keeps to; null: it was never refused as too fast, so there is no limit.
+                 */
+                sends_per_s?: number | null;
+                /**
+                 * Format: double
+                 * @description The same of links that are opened.
+                 */
+                links_per_s?: number | null;
+                /** @description Whether that follows from the hub's tier and units; else it is learned from refusals. */
+                pace_given?: boolean;
             }[];
             /** @description What to give as `cursor` (signals: `from`) for the next part; null at the end. */
             next?: string | null;
@@ -2888,6 +2959,12 @@ export interface components {
                 content_type?: string | null;
                 on_full?: components["schemas"]["OnFull"] | null;
                 on_missing_keys?: components["schemas"]["OnMissingKeys"] | null;
+                tier?: components["schemas"]["Tier"] | null;
+                /**
+                 * Format: int32
+                 * @description How many units of it.
+                 */
+                units?: number | null;
             }[];
             /** @description What to give as `cursor` (signals: `from`) for the next part; null at the end. */
             next?: string | null;
@@ -3446,6 +3523,29 @@ export interface components {
             /** @description Its way, as far as it is known. */
             trace: components["schemas"]["Station"][];
         };
+        /** @description Where a signal is and was. A time that is null is not known (any more). */
+        SignalTrace: {
+            /** @description The device's name. */
+            device: string;
+            /** @description The device's id. */
+            device_id: string;
+            /** @description Its place in the journal. */
+            offset: components["schemas"]["Offset"];
+            /** @description The topic, as apps see it. */
+            topic: string;
+            /**
+             * Format: int32
+             * @description Quality of service it came with.
+             */
+            qos: number;
+            /** @description Bytes of the payload. */
+            size: number;
+            /** @description When it was received. */
+            received_at: components["schemas"]["Timestamp"];
+            durable_at?: components["schemas"]["Timestamp"] | null;
+            /** @description What became of it, in each integration it goes to. */
+            deliveries: components["schemas"]["TraceDelivery"][];
+        };
         /** @description Whether an alarm is wanted. */
         SilenceEdit: {
             /** @description It is. */
@@ -3527,6 +3627,11 @@ export interface components {
             /** @description Why not. */
             error?: string | null;
         };
+        /**
+         * @description A tier of IoT Hub
+         * @enum {string}
+         */
+        Tier: "F1" | "S1" | "S2" | "S3";
         /** @description A tier and how much of it would be used. */
         TierFit: {
             /** @description F1, S1, S2 or S3. */
@@ -3588,6 +3693,34 @@ export interface components {
             scan?: unknown;
             /** @description `level` in percent. */
             battery?: unknown;
+        };
+        /** @description A signal in one integration. */
+        TraceDelivery: {
+            /** @description The integration's name. */
+            integration: string;
+            /** @description Its id. */
+            integration_id: components["schemas"]["IntegrationId"];
+            /** @description `waiting`, `accepted` or `dead_letter`. */
+            state: string;
+            /** @description Its message-id in the hub. */
+            message_id: components["schemas"]["MessageId"];
+            first_sent_at?: components["schemas"]["Timestamp"] | null;
+            settled_at?: components["schemas"]["Timestamp"] | null;
+            /**
+             * Format: int32
+             * @description How often it was sent.
+             */
+            attempts?: number | null;
+            last_refusal?: components["schemas"]["TraceRefusal"] | null;
+        };
+        /** @description Why a signal was refused. */
+        TraceRefusal: {
+            /** @description A word for it. */
+            code: string;
+            /** @description The hub's words, or ours. */
+            message: string;
+            /** @description What to do. */
+            remedy: string;
         };
         /**
          * @description The way up to the hub
@@ -5070,6 +5203,36 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["SignalShow"];
+                };
+            };
+            400: components["responses"]["400"];
+            401: components["responses"]["401"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            500: components["responses"]["500"];
+        };
+    };
+    get_devices_device_signals_offset_trace: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Name or id */
+                device: string;
+                /** @description Its place */
+                offset: components["schemas"]["Offset"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SignalTrace"];
                 };
             };
             400: components["responses"]["400"];
