@@ -104,7 +104,8 @@ pub(super) async fn run(args: SendArgs, json: bool) -> Result<(), Failure> {
         }));
     }
     let word = if args.qos > 0 { "sent, on disk and acknowledged" } else { "sent (QoS 0 is not acknowledged)" };
-    output::line(&format!("{word}: {size} bytes on {shown} as {}", device.row.name))
+    let bytes = if size == 1 { "byte" } else { "bytes" };
+    output::line(&format!("{word}: {size} {bytes} on {shown} as {}", device.row.name))
 }
 
 /// The listener as this program reaches it: a server that listens on every address is dialled where its API is.
