@@ -46,7 +46,7 @@ async fn a_backlog_drains_as_fast_as_the_tier_allows_without_refusals_and_in_bou
         devices.push(Device::connect(world.server.mqtt(), &one.id, &one.password).await.unwrap());
     }
     // In the short one a transfer carries one signal, so that there are enough transfers to be paced.
-    let (signals, size) = long.map_or((400, 140_000), |signals| (signals, 2_000));
+    let (signals, size) = long.map_or((60, 140_000), |signals| (signals, 2_000));
     if long.is_some() {
         drain(&world, &mut devices, signals / 10, size).await;
     }
