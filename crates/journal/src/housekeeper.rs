@@ -237,6 +237,7 @@ impl Housekeeper {
                 removed.push(segment);
             }
         }
+        self.tell_what_is_to_go();
         if !removed.is_empty() {
             shared.counters.removed_segments.fetch_add(removed.len() as u64, Ordering::Relaxed);
             self.forget_devices(shared.oldest());
@@ -244,6 +245,34 @@ impl Housekeeper {
         }
         self.remove_doomed();
         self.make_room_known();
+    }
+
+    /// Tells those who need old segments which are to go: a quarter of the limit before it is met, so that there is time to
+    /// copy what is needed.
+    fn tell_what_is_to_go(&self) {
+        let shared = &self.shared;
+        let segments = lock(&shared.segments);
+        let now = Timestamp::now();
+        let mut used = shared.used.load(Ordering::Acquire);
+        let mark = self.soft_limit().saturating_sub(shared.limit.load(Ordering::Acquire) / 4);
+        let mut to_go = Offset::START;
+        for (at, segment) in segments.iter().enumerate() {
+            let is_last = !segments[at + 1..].iter().any(|later| !later.is_empty());
+            let history_is_over = now.since(segment.summary().last_received_at) > shared.options.history;
+            if !segment.is_sealed() || is_last || !(history_is_over || used > mark) {
+                break;
+            }
+            used = used.saturating_sub(segment.used());
+            to_go = segment.end();
+        }
+        drop(segments);
+        shared.to_go.send_if_modified(|told| {
+            let further = to_go > *told;
+            if further {
+                *told = to_go;
+            }
+            further
+        });
     }
 
     /// Wakes those who wait for room: they look for themselves. As long as the limit is met, pins that advance ask for

@@ -163,6 +163,13 @@ impl Journal {
         Pin::new(Arc::clone(&self.shared), name, from)
     }
 
+    /// Exclusive end of what is to go soon: its history is over, or the limit will ask for it. What a pin still needs of it
+    /// stands in the way until it is copied to a hold file, and the pin advanced.
+    #[must_use]
+    pub fn watch_to_go(&self) -> watch::Receiver<Offset> {
+        self.shared.to_go.subscribe()
+    }
+
     /// Takes no more records. The committer commits what waits and ends.
     pub fn close(&self) {
         lock(&self.shared.queue).state = State::Closed;

@@ -88,6 +88,7 @@ pub(crate) fn open(options: Options, files: Arc<dyn Files>) -> Result<(Arc<Share
         used: AtomicU64::new(used),
         limit: AtomicU64::new(options.limit_bytes),
         pressed: AtomicBool::new(false),
+        to_go: watch::Sender::new(Offset::START),
         wanted: AtomicU64::new(0),
         room: Notify::new(),
         chores: Chores::default(),

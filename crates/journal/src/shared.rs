@@ -46,6 +46,8 @@ pub(crate) struct Shared {
     pub(crate) limit: AtomicU64,
     /// Somebody was refused because of the limit since the housekeeper last looked.
     pub(crate) pressed: AtomicBool,
+    /// Exclusive end of what is to go soon, whoever needs it.
+    pub(crate) to_go: watch::Sender<Offset>,
     /// Size of the largest record that was refused lately: there is room when there is room for it.
     pub(crate) wanted: AtomicU64,
     /// Tells waiting appenders that there may be room.

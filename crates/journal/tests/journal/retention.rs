@@ -143,3 +143,27 @@ fn offsets_never_start_again_whatever_became_of_the_segments() {
     let mut run = Stepped::open(short_history(), &copy);
     assert_eq!(run.commit("x"), last.next());
 }
+
+#[test]
+fn what_is_to_go_is_told_before_the_limit_asks_for_it_and_only_a_pin_keeps_it() {
+    let files = FaultyFiles::new();
+    let limit = 20 * 4096;
+    let mut run = Stepped::open(Options { limit_bytes: limit, cache_bytes: 0, ..options() }, &files);
+    let to_go = run.journal.watch_to_go();
+    let pin = run.journal.pin("lane", Offset::START);
+    let mut offsets = Vec::new();
+    while *to_go.borrow() == Offset::START {
+        offsets.push(run.commit(vec![1; 1000]));
+        assert!(offsets.len() < 80, "nothing was told before the limit was met");
+    }
+    let told = *to_go.borrow();
+    assert_eq!(run.journal.oldest(), offsets[0], "the pin keeps it");
+    pin.advance(told);
+    // What is told need not go at once; it goes when there is no other room.
+    for _ in 0..200 {
+        offsets.push(run.commit(vec![1; 1000]));
+        pin.advance(*to_go.borrow());
+    }
+    assert!(run.journal.oldest() > told);
+    assert_eq!(run.journal.info().refused_full, 0, "nobody had to wait for room");
+}
