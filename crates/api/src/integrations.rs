@@ -189,6 +189,7 @@ pub(crate) async fn make(
     create.on_missing = wanted.on_missing.unwrap_or(create.on_missing);
     create.on_missing_keys = wanted.on_missing_keys.unwrap_or(create.on_missing_keys);
     create.on_full = wanted.on_full.unwrap_or(create.on_full);
+    create.limits = limits(wanted.backlog_limit, wanted.device_backlog_limit, wanted.device_backlog_age);
     create.content_type = wanted.content_type.or(create.content_type);
     create.capacity = capacity(None, wanted.tier.as_deref(), wanted.units)?.flatten();
     let provisioner = services.relay.provisioner();
@@ -222,6 +223,7 @@ pub(crate) async fn edit(
         on_missing: wanted.on_missing,
         on_missing_keys: wanted.on_missing_keys,
         on_full: wanted.on_full,
+        limits: limits(wanted.backlog_limit, wanted.device_backlog_limit, wanted.device_backlog_age),
         content_type: wanted.content_type,
         hub_ca: wanted.hub_ca,
         hub_endpoint: wanted.hub_endpoint,
@@ -643,6 +645,7 @@ pub(crate) async fn summary(services: &Services, id: &IntegrationId) -> Result<I
         Some(from) => waits_since(services, from).await,
         None => None,
     };
+    let expired = services.registry.expired_total(id).await?.signals;
     let integration = summary.integration;
     let host = integration.host_name;
     let settings = integration.settings;
@@ -683,6 +686,10 @@ pub(crate) async fn summary(services: &Services, id: &IntegrationId) -> Result<I
         on_missing_keys: Some(settings.on_missing_keys),
         tier: settings.capacity.map(Capacity::tier),
         units: settings.capacity.map(Capacity::units),
+        backlog_limit: Some(settings.backlog_limit),
+        device_backlog_limit: Some(settings.device_backlog_limit),
+        device_backlog_age: Some(settings.device_backlog_age.as_secs()),
+        expired,
     })
 }
 
@@ -711,6 +718,10 @@ fn capacity(
     let units = units.or_else(|| known.filter(|known| known.tier() == tier).map(Capacity::units)).unwrap_or(1);
     let capacity = Capacity::new(tier, units).map_err(|error| bad("bad_units", error.to_string(), "units"))?;
     Ok(Some(Some(capacity)))
+}
+
+fn limits(backlog: Option<u64>, device: Option<u64>, age: Option<u64>) -> provision::WaitLimits {
+    provision::WaitLimits { backlog, device, device_age: age.map(std::time::Duration::from_secs) }
 }
 
 /// When the first record from an offset on was received. What is held outside the journal shows no time.

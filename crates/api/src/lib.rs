@@ -33,6 +33,7 @@ pub mod drift;
 pub mod error;
 mod etag;
 pub mod events;
+pub mod expired;
 mod extract;
 mod filters;
 mod headers;

@@ -23,7 +23,7 @@ use crate::shapes::misc::{About, SettingShow};
 use crate::webhook::Notifier;
 use crate::{Access, ApiError, access, headers};
 use crate::{
-    alarms, audit, charts, connections, console, dead_letters, devices, drafts, drift, events, health, hubs, import,
+    alarms, audit, charts, connections, console, dead_letters, devices, drafts, drift, events, expired, health, hubs, import,
     integrations, openapi, overview, previews, server, session, signals, silence, tokens, users, webhook,
 };
 
@@ -117,6 +117,7 @@ pub(crate) fn routes(
         .merge(alarms::routes())
         .merge(silence::routes())
         .merge(webhook::routes())
+        .merge(expired::routes())
         .merge(events::routes());
     OpenApiRouter::new()
         .nest("/api/v1", session::open_routes().merge(guarded(v1)))

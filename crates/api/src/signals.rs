@@ -381,10 +381,10 @@ pub(crate) async fn list_all(
 }
 
 fn check_state(word: &str) -> Result<&'static str, ApiError> {
-    let known = [DeliveryState::Waiting, DeliveryState::Accepted, DeliveryState::DeadLetter];
+    let known = [DeliveryState::Waiting, DeliveryState::Accepted, DeliveryState::DeadLetter, DeliveryState::Expired];
     known.into_iter().map(DeliveryState::as_str).find(|known| *known == word).ok_or_else(|| {
         let message = format!("{word:?} is no state of a delivery");
-        ApiError::bad_request("bad_state", message, "use waiting, accepted or dead_letter").field("state")
+        ApiError::bad_request("bad_state", message, "use waiting, accepted, dead_letter or expired").field("state")
     })
 }
 

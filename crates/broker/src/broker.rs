@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::access::device_of_topic;
+use crate::admission::Admission;
 use crate::auth::{Authenticator, Owner};
 use crate::durable::keeper;
 use crate::durable::restore::{self, Restored};
@@ -74,6 +75,13 @@ impl Broker {
             self.restored = Some(restore::restore(&self.shared).await?);
         }
         Ok(())
+    }
+
+    /// Asks `admission` before a device's signal is taken; without, all are. The first who is named is asked.
+    pub fn ask_for_admission(&self, admission: Arc<dyn Admission>) {
+        if !self.shared.ask_for_admission(admission) {
+            warn!("somebody is asked for admission already");
+        }
     }
 
     /// Adds a listener, within a tokio runtime. Connections are accepted from [`run`](Self::run) on.

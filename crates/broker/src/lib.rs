@@ -17,6 +17,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests may"))]
 
 mod access;
+pub mod admission;
 pub mod auth;
 mod broker;
 mod connection;
@@ -40,6 +41,7 @@ mod wills;
 #[cfg(test)]
 mod tests;
 
+pub use admission::Admission;
 pub use auth::{Authenticator, ClientKind, Grant, Login, Owner, Refusal};
 pub use broker::{Broker, BrokerError, BrokerHandle, Listener};
 pub use events::BrokerEvent;

@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use hubward_journal::Journal;
 use hubward_model::{DeviceId, Timestamp};
 use tokio::sync::{Semaphore, broadcast};
 use tokio_util::sync::CancellationToken;
 
+use crate::admission::Admission;
 use crate::auth::{Authenticator, Owner};
 use crate::events::BrokerEvent;
 use crate::options::{EVENT_BACKLOG, MAX_CATCH_UP, Options};
@@ -24,6 +25,7 @@ pub(crate) struct Shared {
     pub(crate) options: Options,
     pub(crate) journal: Journal,
     pub(crate) auth: Arc<dyn Authenticator>,
+    admission: OnceLock<Arc<dyn Admission>>,
     pub(crate) pool: Pool,
     pub(crate) stats: Stats,
     pub(crate) sessions: Sessions,
@@ -69,6 +71,7 @@ impl Shared {
             options,
             journal,
             auth,
+            admission: OnceLock::new(),
             pool: Pool::default(),
             stats: Stats::new(),
             sessions: Sessions::default(),
@@ -82,6 +85,23 @@ impl Shared {
             admitted: AtomicU64::new(0),
             stopping: CancellationToken::new(),
         })
+    }
+
+    /// Who is asked from now on; answers whether nobody was before.
+    pub(crate) fn ask_for_admission(&self, admission: Arc<dyn Admission>) -> bool {
+        self.admission.set(admission).is_ok()
+    }
+
+    /// Whether signals of `device` are taken now.
+    pub(crate) fn may_publish(&self, device: &DeviceId) -> bool {
+        self.admission.get().is_none_or(|admission| admission.may_publish(device))
+    }
+
+    /// Resolves when they are.
+    pub(crate) async fn admitted(&self, device: Option<&DeviceId>) {
+        if let (Some(admission), Some(device)) = (self.admission.get(), device) {
+            admission.admitted(device).await;
+        }
     }
 
     pub(crate) fn routing(&self) -> MutexGuard<'_, Routing> {

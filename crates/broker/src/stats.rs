@@ -5,6 +5,8 @@ use metrics::{Counter, Gauge, counter, gauge};
 /// Why a message did not become a record, or did not reach a subscriber.
 pub(crate) mod drop_reason {
     pub(crate) const JOURNAL_FULL: &str = "journal_full";
+    /// More of the device waits for a hub than may.
+    pub(crate) const BACKLOG_FULL: &str = "backlog_full";
     pub(crate) const JOURNAL_FAILED: &str = "journal_failed";
     pub(crate) const NOT_ALLOWED: &str = "not_allowed";
     pub(crate) const TOO_LARGE: &str = "too_large";

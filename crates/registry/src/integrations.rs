@@ -1,5 +1,7 @@
 //! Integrations: destinations with their settings.
 
+use std::time::Duration;
+
 use hubward_model::{
     BodyFormat, Capacity, IntegrationId, IntegrationName, IntegrationState, MessageTopic, Offset, OnExisting, OnFull,
     OnMissing, OnMissingKeys, Tier, Timestamp, Transport,
@@ -11,10 +13,17 @@ use sqlx::sqlite::SqliteRow;
 
 use crate::bindings::{HubSide, NewBinding, Removed, insert_bindings, leave_to_delete};
 use crate::milestones::{self, Milestone};
-use crate::row::{Row, stored_offset};
+use crate::row::{Row, stored, stored_offset};
 use crate::seal::Place;
 use crate::store::Writer;
 use crate::{Error, Registry};
+
+/// Bytes of signals that may wait for an integration, unless it says otherwise.
+pub const DEFAULT_BACKLOG_LIMIT: u64 = 5 << 30;
+/// Bytes of signals that may wait for one device in it.
+pub const DEFAULT_DEVICE_BACKLOG_LIMIT: u64 = 64 << 20;
+/// How long signals of a device that cannot be delivered may wait.
+pub const DEFAULT_DEVICE_BACKLOG_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// What a user chooses for an integration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +48,12 @@ pub struct Settings {
     pub on_missing_keys: OnMissingKeys,
     /// What to do when a backlog is full.
     pub on_full: OnFull,
+    /// Bytes of signals that may wait for all its devices together.
+    pub backlog_limit: u64,
+    /// Bytes of signals that may wait for one device.
+    pub device_backlog_limit: u64,
+    /// How long signals of a device that cannot be delivered may wait; it matters only where the oldest expire.
+    pub device_backlog_age: Duration,
     /// Certificates of a private CA to trust for this hub, in PEM.
     pub hub_ca: Option<String>,
     /// Where this hub is really reached, as `https=H:P,amqps=…`.
@@ -62,6 +77,9 @@ impl Settings {
             on_missing: OnMissing::Recreate,
             on_missing_keys: OnMissingKeys::Same,
             on_full: OnFull::Backpressure,
+            backlog_limit: DEFAULT_BACKLOG_LIMIT,
+            device_backlog_limit: DEFAULT_DEVICE_BACKLOG_LIMIT,
+            device_backlog_age: DEFAULT_DEVICE_BACKLOG_AGE,
             hub_ca: None,
             hub_endpoint: None,
             capacity: None,
@@ -374,7 +392,8 @@ async fn update(tx: &mut Transaction<'_>, integration: &Integration) -> Result<(
     sqlx::query(
         "UPDATE integrations SET name = $1, policy = $2, topic = $3, body = $4, transport = $5, content_type = $6, \
          all_devices = $7, device_id_template = $8, on_existing = $9, on_missing = $10, on_full = $11, hub_ca = $12, \
-         hub_endpoint = $13, version = $14, updated_at = $15, on_missing_keys = $16, tier = $18, units = $19 WHERE id = $17",
+         hub_endpoint = $13, version = $14, updated_at = $15, on_missing_keys = $16, tier = $18, units = $19, \
+         backlog_limit = $20, device_backlog_limit = $21, device_backlog_age = $22 WHERE id = $17",
     )
     .bind(integration.name.as_str())
     .bind(&integration.policy)
@@ -395,6 +414,9 @@ async fn update(tx: &mut Transaction<'_>, integration: &Integration) -> Result<(
     .bind(integration.id.as_str())
     .bind(settings.capacity.map(|capacity| capacity.tier().as_str()))
     .bind(settings.capacity.map(|capacity| i64::from(capacity.units())))
+    .bind(stored(settings.backlog_limit))
+    .bind(stored(settings.device_backlog_limit))
+    .bind(i64::try_from(settings.device_backlog_age.as_millis()).unwrap_or(i64::MAX))
     .execute(&mut **tx)
     .await?;
     Ok(())
@@ -413,6 +435,9 @@ fn read(row: &SqliteRow) -> Result<Integration, Error> {
         on_missing: row.word("on_missing")?,
         on_missing_keys: row.word("on_missing_keys")?,
         on_full: row.word("on_full")?,
+        backlog_limit: row.count("backlog_limit")?,
+        device_backlog_limit: row.count("device_backlog_limit")?,
+        device_backlog_age: Duration::from_millis(row.count("device_backlog_age")?),
         hub_ca: row.get("hub_ca")?,
         hub_endpoint: row.get("hub_endpoint")?,
         capacity: capacity(&row)?,

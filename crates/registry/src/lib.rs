@@ -20,6 +20,7 @@
 //! - [`drafts`]: wizards that were begun; [`usage`]: what hubs accepted today;
 //! - [`users`], [`sessions`], [`setup`], [`tokens`]: people, their logins, the first of them, and scripts;
 //! - [`alarms`], [`webhook`], [`silence`]: what needs somebody's eye, who is told, and when a device is silent;
+//! - [`expired`]: signals that a limit cost;
 //! - [`audit`], [`idempotency`]: what they did, and what they were answered.
 
 pub mod alarms;
@@ -31,6 +32,7 @@ pub mod devices;
 pub mod directory;
 pub mod drafts;
 pub mod error;
+pub mod expired;
 pub mod heals;
 pub mod idempotency;
 pub mod identities;
@@ -66,6 +68,7 @@ pub use devices::{Activity, Device, NewCredential, NewDevice, WithSecret};
 pub use directory::{BindingCount, BindingsPage, Card};
 pub use drafts::{Draft, DraftLogin};
 pub use error::{Error, OpenError};
+pub use expired::{Expired, ExpiredTotal, NewExpired};
 pub use heals::{ActiveBinding, Heal};
 pub use idempotency::Remembered;
 pub use identities::{MadeIdentity, PendingDeletion};
@@ -74,7 +77,7 @@ pub use key::{KeySource, default_key_file};
 pub use logins::{LoginAttempt, LoginDevice, LoginRefused, Verified};
 pub use milestones::{Milestone, Reached};
 pub use observed::{Observed, Series, SeriesSeen, Told, Traffic, TrafficSeen};
-pub use progress::{Lane, Progress, ProgressUpdate, Saved};
+pub use progress::{Held, Lane, Progress, ProgressUpdate, Saved};
 pub use rotate::Rotated;
 pub use seal::SealError;
 pub use secrecy::{ExposeSecret, SecretString};

@@ -34,6 +34,17 @@ pub struct Lane {
     pub settled: Option<Offset>,
     /// Accepted by the hub since the binding was made.
     pub delivered: u64,
+    /// What it needs and the journal need not keep; none: it reads the journal alone.
+    pub held: Option<Held>,
+}
+
+/// What of a lane's signals stands in its integration's hold file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    /// Everything it needs before this offset.
+    pub until: Offset,
+    /// From this place in the hold file on.
+    pub from: u64,
 }
 
 /// What to save for one integration.
@@ -69,12 +80,12 @@ impl Registry {
         let row = row.ok_or_else(|| integrations::not_found(integration.as_str()))?;
         let low_water = Row { table: "integrations", row: &row }.offset("low_water")?;
 
-        let select = sqlx::query("SELECT device, settled, delivered FROM lanes WHERE integration = $1");
+        let select =
+            sqlx::query("SELECT device, settled, delivered, held_until, held_from FROM lanes WHERE integration = $1");
         let rows = select.bind(integration.as_str()).fetch_all(&mut *tx).await?;
         let lane = |row| {
             let row = Row { table: "lanes", row };
-            let lane = Lane { settled: row.optional_offset("settled")?, delivered: row.count("delivered")? };
-            Ok((row.word("device")?, lane))
+            Ok((row.word("device")?, read_lane(&row)?))
         };
         Ok(Progress { low_water, lanes: rows.iter().map(lane).collect::<Result<_, Error>>()? })
     }
@@ -85,7 +96,7 @@ impl Registry {
     /// When there is no such integration.
     pub async fn progress_of(&self, integration: &IntegrationId, device: &DeviceId) -> Result<Progress, Error> {
         let select = sqlx::query(
-            "SELECT i.id, i.low_water, l.settled, l.delivered, l.device FROM integrations i \
+            "SELECT i.id, i.low_water, l.settled, l.delivered, l.held_until, l.held_from, l.device FROM integrations i \
              LEFT JOIN lanes l ON l.integration = i.id AND l.device = $2 WHERE i.id = $1",
         );
         let row = select.bind(integration.as_str()).bind(device.as_str()).fetch_optional(self.readers()).await?;
@@ -93,8 +104,7 @@ impl Registry {
         let row = Row { table: "lanes", row: &row };
         let mut lanes = HashMap::new();
         if row.get::<Option<&str>>("device")?.is_some() {
-            let lane = Lane { settled: row.optional_offset("settled")?, delivered: row.count("delivered")? };
-            lanes.insert(device.clone(), lane);
+            lanes.insert(device.clone(), read_lane(&row)?);
         }
         Ok(Progress { low_water: row.offset("low_water")?, lanes })
     }
@@ -140,22 +150,33 @@ async fn save_lanes(
     let mut query = sqlx::query(AssertSqlSafe(update_sql(lanes.len()))).bind(integration.as_str());
     for (device, lane) in lanes {
         query = query.bind(device.as_str()).bind(lane.settled.map(stored_offset)).bind(stored(lane.delivered));
+        query =
+            query.bind(lane.held.map(|held| stored_offset(held.until))).bind(lane.held.map(|held| stored(held.from)));
     }
     query.execute(&mut **tx).await?;
     Ok(())
 }
 
+fn read_lane(row: &Row<'_>) -> Result<Lane, Error> {
+    let held = match row.optional_offset("held_until")? {
+        Some(until) => Some(Held { until, from: row.count("held_from")? }),
+        None => None,
+    };
+    Ok(Lane { settled: row.optional_offset("settled")?, delivered: row.count("delivered")?, held })
+}
+
 /// One statement for `rows` lanes of one integration.
 fn update_sql(rows: usize) -> String {
     use std::fmt::Write as _;
-    let mut sql = String::from("WITH new (device, settled, delivered) AS (VALUES ");
+    let mut sql = String::from("WITH new (device, settled, delivered, held_until, held_from) AS (VALUES ");
     for row in 0..rows {
-        let (comma, first) = (if row == 0 { "" } else { ", " }, 3 * row + 2);
+        let (comma, first) = (if row == 0 { "" } else { ", " }, 5 * row + 2);
         // Writing to a String does not fail.
-        let _ = write!(sql, "{comma}(${first}, ${}, ${})", first + 1, first + 2);
+        let _ = write!(sql, "{comma}(${first}, ${}, ${}, ${}, ${})", first + 1, first + 2, first + 3, first + 4);
     }
     sql.push_str(
-        ") UPDATE lanes SET settled = new.settled, delivered = new.delivered FROM new \
+        ") UPDATE lanes SET settled = new.settled, delivered = new.delivered, held_until = new.held_until, \
+         held_from = new.held_from FROM new \
          WHERE lanes.integration = $1 AND lanes.device = new.device",
     );
     sql

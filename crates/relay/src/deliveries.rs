@@ -15,6 +15,8 @@ pub enum DeliveryState {
     Waiting,
     /// It could not be delivered and is kept as a dead letter. (Of discarded ones nothing is kept: they show as accepted.)
     DeadLetter,
+    /// It was given up because a limit was reached; `integration expired` lists the range it is in.
+    Expired,
 }
 
 impl DeliveryState {
@@ -25,6 +27,7 @@ impl DeliveryState {
             Self::Accepted => "accepted",
             Self::Waiting => "waiting",
             Self::DeadLetter => "dead_letter",
+            Self::Expired => "expired",
         }
     }
 }

@@ -14,6 +14,9 @@ pub enum RelayError {
     /// The journal cannot be read.
     #[error("the journal cannot be read: {0}")]
     Read(#[from] hubward_journal::ReadError),
+    /// A hold file cannot be read.
+    #[error("a hold file cannot be read: {0}")]
+    Hold(#[from] hubward_journal::HoldError),
     /// The integration is paused, being created or being removed.
     #[error("the integration {name} is {state}: it sends nothing now")]
     NotRunning {
@@ -42,7 +45,7 @@ impl RelayError {
         let text = self.to_string();
         match self {
             Self::Registry(error) => error.problem(),
-            Self::Append(_) | Self::Read(_) => {
+            Self::Append(_) | Self::Read(_) | Self::Hold(_) => {
                 Problem::new("journal_unavailable", text, "see `hubward journal info`, then try again")
             }
             Self::NotRunning { name, .. } => {

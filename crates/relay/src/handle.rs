@@ -142,6 +142,11 @@ impl RelayHandle {
                 let Some(integration) = integrations.get(id) else { continue };
                 let offsets: Vec<_> = indices.iter().map(|index| records[*index].offset).collect();
                 let buried = registry.buried(id, device, &offsets).await?;
+                let (first, last) = (offsets.iter().min().copied(), offsets.iter().max().copied());
+                let expired = match (first, last) {
+                    (Some(first), Some(last)) => registry.expired_between(id, device, first, last).await?,
+                    _ => Vec::new(),
+                };
                 let running = self.lanes.showing(id).shared;
                 let position = match running.as_ref().map(|shared| (shared.head(), shared.roster())) {
                     Some((head, roster)) => roster.get(device).map(|lane| lane.standing(head).position),
@@ -158,6 +163,8 @@ impl RelayHandle {
                     }
                     let state = if buried.contains(&record.offset) {
                         DeliveryState::DeadLetter
+                    } else if expired.iter().any(|range| range.from <= record.offset && record.offset < range.to) {
+                        DeliveryState::Expired
                     } else if record.offset < position {
                         DeliveryState::Accepted
                     } else {

@@ -1,22 +1,23 @@
 //! The lanes as seen from outside: for provisioning, and for the relay's handle.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hubward_journal::{Chunk, Journal};
+use hubward_journal::{Chunk, HoldPosition, Journal};
 use hubward_model::{BindingState, DeviceId, IntegrationId, IntegrationState, Kind, Offset};
-use hubward_registry::{Binding, Error, Registry};
-use tokio::sync::{broadcast, mpsc, oneshot};
+use hubward_registry::{Binding, Error, Held, Registry};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
-use crate::dealer::{DealerHandle, Showing};
+use crate::dealer::{DealerHandle, Follow, Showing, Tools};
 use crate::deliveries::DeliveryEvent;
 use crate::error::RelayError;
 use crate::lane::Shown;
 use crate::options::Options;
+use crate::over::Over;
 use crate::plan;
 use crate::shared::Shared;
 use crate::status::{DeviceStatus, HubStatus, IntegrationStatus};
@@ -40,6 +41,7 @@ struct Inner {
     dealers: Dealers,
     starts: mpsc::Sender<Start>,
     events: broadcast::Sender<DeliveryEvent>,
+    over: Over,
     word_within: Duration,
     traces: Traces,
 }
@@ -51,11 +53,17 @@ impl Lanes {
         dealers: Dealers,
         starts: mpsc::Sender<Start>,
         options: &Options,
-        events: broadcast::Sender<DeliveryEvent>,
-        traces: Traces,
+        tools: &Tools,
     ) -> Self {
         let word_within = options.word_within;
-        Self { inner: Arc::new(Inner { registry, journal, dealers, starts, events, word_within, traces }) }
+        let (events, over, traces) = (tools.events.clone(), tools.over.clone(), tools.traces.clone());
+        Self { inner: Arc::new(Inner { registry, journal, dealers, starts, events, over, word_within, traces }) }
+    }
+
+    /// Devices with more waiting than may be, in any integration: their senders are to wait until it is less.
+    #[must_use]
+    pub fn over_limit(&self) -> watch::Receiver<Arc<HashSet<DeviceId>>> {
+        self.inner.over.subscribe()
     }
 
     /// Reads the registry again and starts, changes and stops lanes to match; also when the integration is gone. Returns when
@@ -195,30 +203,76 @@ impl Lanes {
         device: Option<&DeviceId>,
         target: Offset,
     ) -> Result<HashMap<DeviceId, u64>, RelayError> {
-        let positions = self.positions(integration, device).await?;
-        let Some(from) = positions.values().min().copied() else { return Ok(HashMap::new()) };
+        let places = self.places(integration, device).await?;
+        let mut counts = self.count_held(integration, &places).await?;
+        let positions: HashMap<_, _> = places
+            .into_iter()
+            .map(|(device, (position, held))| (device, held.map_or(position, |held| held.until.max(position))))
+            .collect();
+        let Some(from) = positions.values().min().copied() else { return Ok(counts) };
         let (journal, integration) = (self.inner.journal.clone(), integration.clone());
         let counting = move || count(&journal, &integration, &positions, from, target);
         // The blocking pool ends with the runtime alone.
-        spawn_blocking(counting).await.map_err(|_| RelayError::Stopping)?
+        let more = spawn_blocking(counting).await.map_err(|_| RelayError::Stopping)??;
+        for (device, count) in more {
+            *counts.entry(device).or_insert(0) += count;
+        }
+        Ok(counts)
     }
 
-    /// Where each binding goes on.
-    async fn positions(
+    /// Counts what waits in the hold file.
+    async fn count_held(
+        &self,
+        integration: &IntegrationId,
+        places: &HashMap<DeviceId, (Offset, Option<Held>)>,
+    ) -> Result<HashMap<DeviceId, u64>, RelayError> {
+        let held = |(device, (position, held)): (&DeviceId, &(Offset, Option<Held>))| {
+            let held = held.filter(|held| held.until > *position)?;
+            Some((device.clone(), Follow { next: *position, until: held.until }, held.from))
+        };
+        let held: Vec<_> = places.iter().filter_map(held).collect();
+        let mut counts = HashMap::new();
+        let Some(first) = held.iter().map(|(_, _, from)| *from).min() else { return Ok(counts) };
+        let mut follows: HashMap<_, _> = held.into_iter().map(|(device, follow, _)| (device, follow)).collect();
+        let hold = self.inner.journal.hold(integration.as_str()).await?;
+        let mut place = HoldPosition::from_raw(first);
+        loop {
+            let chunk = hold.read(place).await?;
+            if chunk.records.is_empty() {
+                return Ok(counts);
+            }
+            for (_, record) in &chunk.records {
+                let Some(device) = &record.device else { continue };
+                if follows.get_mut(device).is_some_and(|follow| follow.takes(record)) {
+                    *counts.entry(device.clone()).or_insert(0) += 1;
+                }
+            }
+            place = chunk.next;
+        }
+    }
+
+    /// Where each binding goes on, and what of it stands in the hold file.
+    async fn places(
         &self,
         integration: &IntegrationId,
         device: Option<&DeviceId>,
-    ) -> Result<HashMap<DeviceId, Offset>, RelayError> {
+    ) -> Result<HashMap<DeviceId, (Offset, Option<Held>)>, RelayError> {
         let progress = self.inner.registry.progress(integration).await?;
         let bindings = self.inner.registry.bindings(integration).await?;
         let running = self.showing(integration).shared.map(|shared| (shared.head(), shared.roster()));
         let of = |binding: Binding| {
             let lane = running.as_ref().and_then(|(head, roster)| Some((roster.get(&binding.device)?, head)));
-            let position = match lane {
-                Some((lane, head)) => lane.standing(*head).position,
-                None => plan::position(&binding, &progress),
+            let place = match lane {
+                Some((lane, head)) => {
+                    let at = lane.standing(*head);
+                    (at.position, at.held)
+                }
+                None => {
+                    let held = progress.lanes.get(&binding.device).and_then(|lane| lane.held);
+                    (plan::position(&binding, &progress), held)
+                }
             };
-            (binding.device, position)
+            (binding.device, place)
         };
         let wanted = |binding: &Binding| device.is_none_or(|device| *device == binding.device);
         Ok(bindings.into_iter().filter(wanted).map(of).collect())

@@ -1,7 +1,7 @@
 //! What the data plane needs of the registry.
 
 use hubward_model::{DeviceId, DeviceName, IntegrationId, Timestamp};
-use hubward_registry::{Error, HubUsage, NewDeadLetter, ProgressUpdate, Registry, Saved};
+use hubward_registry::{Alarm, AlarmKey, Error, HubUsage, NewDeadLetter, NewExpired, ProgressUpdate, Registry, Saved};
 
 use crate::plan::{self, Plan};
 
@@ -39,6 +39,31 @@ impl Ledger {
             Self::Registry(registry) => registry.add_hub_usage(host, Timestamp::now(), more).await,
             #[cfg(test)]
             Self::Memory(_) => Ok(()),
+        }
+    }
+
+    /// On disk when this answers, and progress has passed it.
+    pub(crate) async fn add_expired(&self, expired: NewExpired) -> Result<(), Error> {
+        match self {
+            Self::Registry(registry) => registry.add_expired(&expired).await,
+            #[cfg(test)]
+            Self::Memory(ledger) => {
+                ledger.add_expired(expired);
+                Ok(())
+            }
+        }
+    }
+
+    /// Raises an alarm, or clears the one of this key.
+    pub(crate) async fn alarm(&self, key: AlarmKey, alarm: Option<Alarm>) -> Result<(), Error> {
+        match (self, alarm) {
+            (Self::Registry(registry), Some(alarm)) => registry.raise_alarm(alarm).await,
+            (Self::Registry(registry), None) => registry.clear_alarm(&key).await.map(drop),
+            #[cfg(test)]
+            (Self::Memory(ledger), alarm) => {
+                ledger.alarm(key, alarm.is_some());
+                Ok(())
+            }
         }
     }
 

@@ -28,6 +28,7 @@ mod lanes;
 mod ledger;
 pub mod message;
 pub mod options;
+mod over;
 mod plan;
 pub mod preview;
 pub mod provision;

@@ -8,6 +8,7 @@ use hubward_model::{BindingState, DeviceId, DeviceKind, IntegrationId, Integrati
 use hubward_registry::{Binding, Error, ExposeSecret as _, Integration, Progress, Registry};
 use tracing::error;
 
+use crate::dealer::Absent;
 use crate::hub::Identity;
 
 /// An integration and the lanes it should have.
@@ -16,8 +17,8 @@ pub(crate) struct Plan {
     pub(crate) integration: Integration,
     /// Everything before it is settled, for lanes without an entry of their own.
     pub(crate) low_water: Offset,
-    /// The first offset that a binding without lane (one that is being made) will need.
-    pub(crate) needed_from: Option<Offset>,
+    /// Bindings without lane (those that are being made).
+    pub(crate) absent: HashMap<DeviceId, Absent>,
     /// Its lanes stand still: it is paused.
     pub(crate) paused: bool,
     /// The lanes it has.
@@ -38,6 +39,13 @@ pub(crate) struct LanePlan {
     pub(crate) dead_letters: u64,
 }
 
+impl LanePlan {
+    /// The first offset it needs of the journal.
+    pub(crate) fn needs(&self) -> Offset {
+        self.saved.held.map_or(self.position, |held| held.until.max(self.position))
+    }
+}
+
 /// Whether a binding in this state has a lane.
 pub(crate) fn has_lane(state: BindingState) -> bool {
     match state {
@@ -52,6 +60,11 @@ pub(crate) fn position(binding: &Binding, progress: &Progress) -> Offset {
     entry.unwrap_or_else(|| progress.low_water.max(binding.start))
 }
 
+fn absent(binding: &Binding, progress: &Progress) -> (DeviceId, Absent) {
+    let saved = progress.lanes.get(&binding.device).copied().unwrap_or_default();
+    (binding.device.clone(), Absent { position: position(binding, progress), saved, wanted: saved, last: None })
+}
+
 /// Reads the plan of `id` from the registry.
 pub(crate) async fn load(registry: &Registry, id: &IntegrationId) -> Result<Option<Plan>, Error> {
     let integration = match registry.integration(id).await {
@@ -64,7 +77,7 @@ pub(crate) async fn load(registry: &Registry, id: &IntegrationId) -> Result<Opti
     let without = bindings.iter().filter(|binding| !has_lane(binding.state));
     let mut plan = Plan {
         low_water: progress.low_water,
-        needed_from: without.map(|binding| position(binding, &progress)).min(),
+        absent: without.map(|binding| absent(binding, &progress)).collect(),
         paused: integration.state == IntegrationState::Paused,
         lanes: Vec::new(),
         integration,

@@ -18,6 +18,7 @@ use crate::hub::{Governors, Sessions};
 use crate::lanes::Lanes;
 use crate::ledger::Ledger;
 use crate::options::Options;
+use crate::over::Over;
 use crate::provision::{self, Provisioner};
 use crate::records::Records;
 use crate::supervisor::{Dealers, Supervisor};
@@ -56,20 +57,13 @@ impl Relay {
             sessions: Arc::new(Sessions::new((*options).clone(), governors.clone(), session_tasks)),
             events: broadcast::Sender::new(EVENTS),
             traces: traces.clone(),
+            over: Over::default(),
             options: Arc::clone(&options),
             suspicions: Arc::default(),
         };
         let suspicions = Arc::clone(&tools.suspicions);
         let dealers = Dealers::default();
-        let lanes = Lanes::new(
-            registry.clone(),
-            journal.clone(),
-            dealers.clone(),
-            starts,
-            &options,
-            tools.events.clone(),
-            traces,
-        );
+        let lanes = Lanes::new(registry.clone(), journal.clone(), dealers.clone(), starts, &options, &tools);
         let stop = CancellationToken::new();
         let supervisor = Supervisor { tools, dealers, starts: started, sessions, stop: stop.clone() };
         let supervisor = tokio::spawn(supervisor.run());
@@ -145,7 +139,7 @@ async fn check_journal(registry: &Registry, journal: &Journal) -> Result<(), Sta
         warn!(%known, now = %journal.id(), "the journal was replaced: all it holds is taken for new");
         for integration in registry.integrations().await? {
             let progress = registry.progress(&integration.id).await?;
-            let begin = |lane: Lane| Lane { settled: Some(Offset::START), ..lane };
+            let begin = |lane: Lane| Lane { settled: Some(Offset::START), held: None, ..lane };
             let lanes = progress.lanes.into_iter().map(|(device, lane)| (device, begin(lane))).collect();
             let update = ProgressUpdate { integration: integration.id, low_water: Offset::START, lanes };
             // Nobody else can own lanes that have not started.

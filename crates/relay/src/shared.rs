@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use hubward_model::{DeviceId, IntegrationId, JournalId, Offset, Timestamp};
 use tokio::sync::{Notify, broadcast};
 
+use crate::dealer::Limits;
 use crate::deliveries::DeliveryEvent;
 use crate::finding::Finding;
 use crate::hub::{Hub, Session};
@@ -53,6 +54,7 @@ pub(crate) struct Shared {
 #[derive(Debug)]
 pub(crate) struct Terms {
     pub(crate) message: MessageTerms,
+    pub(crate) limits: Limits,
     pub(crate) session: Arc<Session>,
 }
 

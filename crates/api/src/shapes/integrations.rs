@@ -111,6 +111,18 @@ pub struct IntegrationShow {
     /// How many units of it.
     #[serde(default)]
     pub units: Option<u32>,
+    /// Bytes of signals that may wait for all its devices together.
+    #[serde(default)]
+    pub backlog_limit: Option<u64>,
+    /// Bytes of signals that may wait for one device.
+    #[serde(default)]
+    pub device_backlog_limit: Option<u64>,
+    /// Seconds that signals of a device that cannot be delivered may wait, where the oldest expire.
+    #[serde(default)]
+    pub device_backlog_age: Option<u64>,
+    /// Signals given up because a limit was reached; `GET …/expired` lists them.
+    #[serde(default)]
+    pub expired: u64,
 }
 
 /// What is in the way.
@@ -471,6 +483,15 @@ pub struct NewIntegration {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<words::OnFull>)]
     pub on_full: Option<OnFull>,
+    /// Bytes of signals that may wait for all its devices together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backlog_limit: Option<u64>,
+    /// Bytes of signals that may wait for one device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_backlog_limit: Option<u64>,
+    /// Seconds that signals of a device that cannot be delivered may wait, where the oldest expire.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_backlog_age: Option<u64>,
     /// Content type of raw bodies whose publisher named none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content_type: Option<String>,
@@ -530,6 +551,15 @@ pub struct DraftCreate {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<words::OnFull>)]
     pub on_full: Option<OnFull>,
+    /// Bytes of signals that may wait for all its devices together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backlog_limit: Option<u64>,
+    /// Bytes of signals that may wait for one device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_backlog_limit: Option<u64>,
+    /// Seconds that signals of a device that cannot be delivered may wait, where the oldest expire.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_backlog_age: Option<u64>,
     /// Content type of raw bodies whose publisher named none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content_type: Option<String>,
@@ -559,6 +589,9 @@ impl DraftCreate {
             on_missing: self.on_missing,
             on_missing_keys: self.on_missing_keys,
             on_full: self.on_full,
+            backlog_limit: self.backlog_limit,
+            device_backlog_limit: self.device_backlog_limit,
+            device_backlog_age: self.device_backlog_age,
             content_type: self.content_type,
             hub_ca: None,
             hub_endpoint: None,
@@ -611,6 +644,15 @@ pub struct IntegrationEdit {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<words::OnFull>)]
     pub on_full: Option<OnFull>,
+    /// Bytes of signals that may wait for all its devices together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backlog_limit: Option<u64>,
+    /// Bytes of signals that may wait for one device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_backlog_limit: Option<u64>,
+    /// Seconds that signals of a device that cannot be delivered may wait, where the oldest expire.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_backlog_age: Option<u64>,
     /// Content type of raw bodies; an empty text: none any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content_type: Option<String>,

@@ -9,6 +9,7 @@ pub mod devices;
 pub mod drafts;
 pub mod drift;
 pub mod events;
+pub mod expired;
 pub mod integrations;
 pub mod misc;
 pub mod overview;

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::End;
 use super::delivering::CatchUp;
-use super::publishing::{Blocked, Drops, On};
+use super::publishing::{Blocked, Drops, On, Parked};
 use super::wire::{Io, Wire};
 use crate::access::Access;
 use crate::inbox::Slot;
@@ -51,6 +51,8 @@ pub(super) struct Client<S> {
     pub(super) unacknowledged: usize,
     pub(super) blocked: Option<Box<Blocked>>,
     pub(super) drops: Drops,
+    /// It is being closed by us: what was read is taken whatever waits.
+    pub(super) draining: bool,
     /// Whether a refused topic was logged already: once is enough.
     pub(super) told_refused: bool,
 
@@ -101,6 +103,7 @@ impl<S: Stream> Client<S> {
             unacknowledged: 0,
             blocked: None,
             drops: Drops::default(),
+            draining: false,
             told_refused: false,
             max_in_flight: 1,
             max_packet: usize::MAX,
@@ -133,6 +136,7 @@ impl<S: Stream> Client<S> {
             }
             let reading = self.is_reading();
             let wants_room = self.blocked.as_ref().is_some_and(|blocked| blocked.on == On::Queue);
+            let wants_admission = self.blocked.as_ref().is_some_and(|blocked| blocked.on == On::Admission);
             let catching_up = self.wants_to_read_journal();
             tokio::select! {
                 biased;
@@ -145,6 +149,7 @@ impl<S: Stream> Client<S> {
                     Err(_) => return End::Gone,
                 },
                 () = self.shared.journal.room(), if wants_room => {}
+                () = admitted(&self.shared, self.blocked.as_deref()), if wants_admission => {}
                 chunk = CatchUp::next(&mut self.catch_up, &self.shared.catch_up), if catching_up => {
                     self.take_chunk(chunk);
                 }
@@ -268,4 +273,10 @@ impl<S: Stream> Client<S> {
     pub(super) fn listen_again(&mut self) {
         self.last_heard = Instant::now();
     }
+}
+
+/// Resolves when the device whose signal waits may publish again.
+async fn admitted(shared: &Shared, blocked: Option<&Blocked>) {
+    let parked = blocked.and_then(|blocked| blocked.parked.as_deref());
+    shared.admitted(parked.and_then(Parked::signals_of)).await;
 }

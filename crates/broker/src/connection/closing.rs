@@ -53,6 +53,7 @@ impl<S: Stream> Client<S> {
     /// Reads until nothing waits, and commits and acknowledges what was read. A client that never stops sending is cut
     /// after a while at a moment when nothing waits unread; what was read by then is committed after the cut.
     async fn drain(&mut self) -> Result<(), End> {
+        self.draining = true;
         let deadline = Instant::now() + self.shared.options.drain_limit;
         let busy_until = Instant::now() + BUSY_LINGER.min(self.shared.options.drain_limit);
         let mut over = false;

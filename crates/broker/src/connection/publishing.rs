@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hubward_journal::{AppendError, Full, Waiter};
-use hubward_model::{Draft, Message, Offset, Timestamp, pybytes};
+use hubward_model::{DeviceId, Draft, Kind, Message, Offset, Timestamp, pybytes};
 use hubward_mqtt::protocol::{Ack, AckKind, Packet, PacketId, Publish, Reason};
 use hubward_mqtt::{Qos, TopicName, Version};
 use tokio::time::Instant;
@@ -39,7 +39,7 @@ impl Blocked {
         let end = self.parked.as_ref().map(|_| self.since + self.limit);
         match self.on {
             On::Time(retry) => Some(end.map_or(retry, |end| end.min(retry))),
-            On::Own | On::Queue => end,
+            On::Own | On::Queue | On::Admission => end,
         }
     }
 }
@@ -51,6 +51,8 @@ pub(super) enum On {
     Own,
     /// The journal's queue has room.
     Queue,
+    /// Less of the device waits for its hub.
+    Admission,
     /// The journal is full for another reason: try again then.
     Time(Instant),
 }
@@ -81,6 +83,11 @@ impl Parked {
     /// Whether the client waits for something that depends on it.
     fn is_awaited(&self) -> bool {
         self.promise.is_some() || self.packets.is_some()
+    }
+
+    /// Whose signal it is, if it is one.
+    pub(super) fn signals_of(&self) -> Option<&DeviceId> {
+        self.draft.device.as_ref().filter(|_| self.draft.kind == Kind::Signal)
     }
 
     fn size(&self) -> usize {
@@ -323,11 +330,15 @@ impl<S: Stream> Client<S> {
             return Ok(());
         }
         let parked = blocked.parked.take();
-        blocked.on = On::Own;
+        let on = std::mem::replace(&mut blocked.on, On::Own);
         self.listen_again();
-        warn!(owner = %self.access.owner, "the journal takes nothing: QoS 0 messages are dropped from now on");
+        let why = match on {
+            On::Admission => "too much of the device waits for its hub",
+            On::Own | On::Queue | On::Time(_) => "the journal takes nothing",
+        };
+        warn!(owner = %self.access.owner, why, "QoS 0 messages are dropped from now on");
         match parked {
-            Some(parked) => self.overflow(&parked),
+            Some(parked) => self.overflow(&parked, on),
             None => Ok(()),
         }
     }
@@ -341,7 +352,7 @@ impl<S: Stream> Client<S> {
             }
             Err(Refused::Never(parked, reason)) => self.lose(&parked, reason),
             // The pause is behind us: nothing waits any more.
-            Err(Refused::Wait(parked, _)) if self.blocked.is_some() => self.overflow(&parked),
+            Err(Refused::Wait(parked, on)) if self.blocked.is_some() => self.overflow(&parked, on),
             Err(Refused::Wait(parked, on)) => {
                 let most = self.shared.options.pause_limit;
                 let limit = self.keep_alive.map_or(most, |time| most.min(time / 2));
@@ -361,6 +372,9 @@ impl<S: Stream> Client<S> {
             || (self.ledger.bytes() > 0 && self.ledger.bytes() + size > options.connection_bytes)
         {
             return Err(Refused::Wait(Box::new(parked), On::Own));
+        }
+        if !self.draining && parked.signals_of().is_some_and(|device| !self.shared.may_publish(device)) {
+            return Err(Refused::Wait(Box::new(parked), On::Admission));
         }
         // The journal keeps nothing of what it refuses, and a refused record must wait here: two reference counts and
         // a topic are copied for that.
@@ -407,11 +421,12 @@ impl<S: Stream> Client<S> {
     }
 
     /// A record does not fit, and waiting has not helped.
-    fn overflow(&mut self, parked: &Parked) -> Result<(), End> {
+    fn overflow(&mut self, parked: &Parked, on: On) -> Result<(), End> {
         if parked.is_awaited() {
             return Err(End::Overloaded);
         }
-        self.dropped(drop_reason::JOURNAL_FULL, 1);
+        let reason = if on == On::Admission { drop_reason::BACKLOG_FULL } else { drop_reason::JOURNAL_FULL };
+        self.dropped(reason, 1);
         Ok(())
     }
 

@@ -1,14 +1,17 @@
 //! Limits: reading pauses, and only after that something is dropped, counted.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
+use hubward_model::DeviceId;
 use hubward_mqtt::client::{ClientError, ConnectOptions, Event};
 use hubward_mqtt::protocol::{Connect, Packet, PacketId, Publish, Reason};
 use hubward_mqtt::{Qos, Version};
 use tokio::sync::broadcast::error::TryRecvError;
 
 use super::kit::*;
-use crate::{BrokerEvent, Options};
+use crate::{Admission, BrokerEvent, Options};
 
 /// Waits until the committer is held up in a sync.
 async fn held(kit: &Kit) {
@@ -211,4 +214,72 @@ async fn a_full_journal_pauses_and_goes_on_when_there_is_room() {
     })
     .await;
     assert!(kit.signals().len() >= sent + 2);
+}
+
+/// Says of one device alone that it must wait.
+struct Slow {
+    device: tokio::sync::watch::Sender<Option<String>>,
+}
+
+impl Admission for Slow {
+    fn may_publish(&self, device: &DeviceId) -> bool {
+        self.device.borrow().as_deref() != Some(device.as_str())
+    }
+
+    fn admitted<'a>(&'a self, device: &'a DeviceId) -> BoxFuture<'a, ()> {
+        let mut slow = self.device.subscribe();
+        Box::pin(async move {
+            slow.wait_for(|slow| slow.as_deref() != Some(device.as_str())).await.unwrap();
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_device_of_which_too_much_waits_is_not_read_while_others_are_and_loses_nothing() {
+    let kit = Kit::start();
+    let slow = Arc::new(Slow { device: tokio::sync::watch::Sender::new(Some("d1".to_owned())) });
+    assert!(kit.shared.ask_for_admission(slow.clone()));
+    let mut waits = kit.device(Version::V5, "d1").await;
+    let mut other = kit.device(Version::V5, "d2").await;
+    for n in 0..20 {
+        waits.send(signal("d1", format!("d1 {n}")).with_qos(Qos::AtLeastOnce)).await.unwrap();
+    }
+    waits.flush().await.unwrap();
+    for n in 0..20 {
+        within(other.publish(signal("d2", format!("d2 {n}")).with_qos(Qos::AtLeastOnce))).await.unwrap();
+    }
+    assert!(kit.signals().iter().all(|signal| signal.starts_with("d2")), "nothing of the slow one was taken");
+    slow.device.send_replace(None);
+    for _ in 0..20 {
+        acknowledgement(&mut waits).await;
+    }
+    let own: Vec<_> = kit.signals().into_iter().filter(|signal| signal.starts_with("d1")).collect();
+    assert_eq!(own, (0..20).map(|n| format!("d1 {n}")).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_device_that_must_wait_for_too_long_is_closed_or_dropped_with_the_reason() {
+    let options = Options { pause_limit: Duration::from_millis(100), ..Options::default() };
+    let kit = Kit::with(options, |_| {});
+    let slow = Arc::new(Slow { device: tokio::sync::watch::Sender::new(Some("d1".to_owned())) });
+    assert!(kit.shared.ask_for_admission(slow.clone()));
+    let mut events = kit.handle.subscribe_events();
+    let mut client = kit.device(Version::V5, "d1").await;
+    client.send(signal("d1", "dropped")).await.unwrap();
+    client.flush().await.unwrap();
+    // Answered only when reading goes on.
+    within(client.ping()).await.unwrap();
+    let reason = within(async {
+        loop {
+            if let BrokerEvent::Dropped { reason, .. } = events.recv().await.unwrap() {
+                return reason;
+            }
+        }
+    })
+    .await;
+    assert_eq!(reason, "backlog_full");
+    client.send(signal("d1", "closed").with_qos(Qos::AtLeastOnce)).await.unwrap();
+    client.flush().await.unwrap();
+    assert_eq!(within(client.next()).await.unwrap(), Event::Disconnected { reason: Reason::QUOTA_EXCEEDED });
+    assert!(kit.signals().is_empty());
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use hubward_api::shapes::Page;
+use hubward_api::shapes::expired::ExpiredRange;
 use hubward_api::shapes::integrations::{
     Bind, BoundDevice, IntegrationEdit, IntegrationShow, Login, LoginFound, NewIntegration, Removal, TestOutcome,
 };
@@ -39,6 +40,7 @@ pub(super) async fn run(args: IntegrationArgs, json: bool) -> Result<(), Failure
             if json { Ok(()) } else { drift::after_repair(&client, &named.name).await }
         }
         IntegrationCommand::Drift(named) => drift::run(&client, &named.name, json).await,
+        IntegrationCommand::Expired { name, device } => expired(&client, &name, device, json).await,
         IntegrationCommand::Edit(edit) => run_edit(&client, edit, json).await,
         IntegrationCommand::Remove { name, keep_identities, discard_backlog } => {
             let query =
@@ -47,6 +49,40 @@ pub(super) async fn run(args: IntegrationArgs, json: bool) -> Result<(), Failure
             print_removal(&format!("integration {name}"), &removal, json)
         }
     }
+}
+
+async fn expired(client: &Client, name: &str, device: Option<String>, json: bool) -> Result<(), Failure> {
+    let mut ranges: Vec<ExpiredRange> = Vec::new();
+    let mut cursor: Option<String> = None;
+    loop {
+        let device = device.clone().map(|device| ("device", device));
+        let query: Vec<_> = device.into_iter().chain(cursor.take().map(|cursor| ("cursor", cursor))).collect();
+        let page: Page<ExpiredRange> = client.get(&format!("{}/expired", path(name)), &query).await?;
+        ranges.extend(page.items);
+        cursor = page.next;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    if json {
+        return output::json(&ranges);
+    }
+    let cells: Vec<Vec<String>> = ranges
+        .into_iter()
+        .map(|range| {
+            let (from, to) = (range.from.to_string(), range.to.to_string());
+            vec![
+                range.at.to_string(),
+                range.device,
+                range.count.to_string(),
+                range.bytes.to_string(),
+                from,
+                to,
+                range.why,
+            ]
+        })
+        .collect();
+    output::table(&["AT", "DEVICE", "SIGNALS", "BYTES", "FROM", "TO", "WHY"], &cells, "No signals have expired.")
 }
 
 fn path(name: &str) -> String {
@@ -126,7 +162,10 @@ fn yes(is: bool) -> &'static str {
 async fn run_add(client: &Client, args: AddArgs, json: bool) -> Result<(), Failure> {
     let (hub_ca, hub_endpoint) = hub_texts(&args.hub.reach)?;
     let wanted = NewIntegration {
-        on_full: None,
+        on_full: args.settings.on_full,
+        backlog_limit: args.settings.backlog_limit,
+        device_backlog_limit: args.settings.device_backlog_limit,
+        device_backlog_age: args.settings.device_backlog_age.map(|age| age.as_secs()),
         content_type: None,
         name: args.name,
         connection_string: connection_string(&args.hub.connection_string_file)?,
@@ -151,7 +190,10 @@ async fn run_add(client: &Client, args: AddArgs, json: bool) -> Result<(), Failu
 async fn run_edit(client: &Client, args: EditArgs, json: bool) -> Result<(), Failure> {
     let (hub_ca, hub_endpoint) = hub_texts(&args.reach)?;
     let edit = IntegrationEdit {
-        on_full: None,
+        on_full: args.settings.on_full,
+        backlog_limit: args.settings.backlog_limit,
+        device_backlog_limit: args.settings.device_backlog_limit,
+        device_backlog_age: args.settings.device_backlog_age.map(|age| age.as_secs()),
         content_type: None,
         name: args.name,
         connection_string: args.connection_string_file.as_deref().map(connection_string).transpose()?,

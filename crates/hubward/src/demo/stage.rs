@@ -138,6 +138,9 @@ impl Plan {
         }
         let wanted = NewIntegration {
             on_full: None,
+            backlog_limit: None,
+            device_backlog_limit: None,
+            device_backlog_age: None,
             content_type: None,
             name: "demo".to_owned(),
             connection_string: self.hub.connection_strings.registry_read_write.clone(),

@@ -3,7 +3,7 @@
 //! - [`checks`], [`listen`], [`tls`]: what can be refused before anything is opened;
 //! - [`storage`]: data folder, journal with its writer thread, registry;
 //! - [`own_hub`]: the local hub beside the server;
-//! - [`authenticator`], [`activity`]: the broker's and the API's questions, answered here; `observer`, `connections`:
+//! - [`authenticator`], [`admission`], [`activity`]: the broker's and the API's questions, answered here; `observer`, `connections`:
 //!   what devices did, written down for pages; `overlaps`: old secrets end; `changes`: what is told to open pages;
 //! - `limits`: what is in effect, to be shown;
 //! - [`alarms`], [`webhook`]: what needs somebody's eye, and who is told;
@@ -14,6 +14,7 @@
 pub mod activity;
 pub mod admin_file;
 pub mod admin_token;
+pub mod admission;
 mod alarms;
 pub mod announce;
 pub mod authenticator;
@@ -101,6 +102,7 @@ impl Server {
         let broker_options = hubward_broker::Options::default();
         let limits = limits::in_effect(&settings, &broker_options);
         let mut broker = Broker::new(broker_options, storage.journal.clone(), authenticator);
+        broker.ask_for_admission(Arc::new(admission::Limits::new(relay.handle().lanes().over_limit())));
         listen_for_mqtt(&mut broker, &settings, sockets.mqtt, sockets.mqtts)?;
         broker.restore().await.map_err(|error| {
             Problem::new("journal", error.to_string(), "look at the data folder with `hubward journal verify`")

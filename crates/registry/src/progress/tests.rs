@@ -6,7 +6,7 @@ use crate::testing::{device, integration, new_binding, new_integration, registry
 use crate::{HubSide, NewDevice};
 
 /// What a new binding's lane begins with.
-const NEW: Lane = Lane { settled: Some(Offset::from_raw(7)), delivered: 0 };
+const NEW: Lane = Lane { settled: Some(Offset::from_raw(7)), delivered: 0, held: None };
 
 fn at(raw: u64) -> Offset {
     Offset::from_raw(raw)
@@ -27,13 +27,13 @@ async fn progress_begins_at_the_start_and_is_read_back_as_saved() {
     assert_eq!(fresh.lanes.len(), 2);
     assert!(fresh.lanes.values().all(|lane| *lane == NEW), "it begins at the start of its binding");
 
-    let ahead = Lane { settled: Some(at(90)), delivered: 5 };
+    let ahead = Lane { settled: Some(at(90)), delivered: 5, held: None };
     save(&registry, &azure, 40, &[(a.clone(), ahead)]).await;
     let progress = registry.progress(&azure).await.unwrap();
     assert_eq!((progress.low_water, progress.lanes[&a], progress.lanes[&b]), (at(40), ahead, NEW));
 
     // The lane met the reader again: its entry goes, what it delivered stays.
-    let level = Lane { settled: None, delivered: 6 };
+    let level = Lane { settled: None, delivered: 6, held: Some(Held { until: at(95), from: 12 }) };
     save(&registry, &azure, 95, &[(a.clone(), level)]).await;
     let progress = registry.progress(&azure).await.unwrap();
     assert_eq!((progress.low_water, progress.lanes[&a]), (at(95), level));
@@ -45,7 +45,7 @@ async fn saving_the_same_twice_changes_nothing() {
     let (registry, _folder) = registry().await;
     let a = device(&registry, "a").await;
     let azure = integration(&registry, "azure", &[(&a, "a-1")]).await.id;
-    let lane = Lane { settled: Some(at(9)), delivered: 3 };
+    let lane = Lane { settled: Some(at(9)), delivered: 3, held: None };
     for _ in 0..2 {
         save(&registry, &azure, 4, &[(a.clone(), lane)]).await;
         assert_eq!(registry.progress(&azure).await.unwrap().lanes[&a], lane);
@@ -58,7 +58,7 @@ async fn lanes_and_integrations_that_are_gone_are_skipped_and_leave_no_trace() {
     let (a, b) = (device(&registry, "a").await, device(&registry, "b").await);
     let azure = integration(&registry, "azure", &[(&a, "a-1"), (&b, "b-1")]).await.id;
     registry.remove_bindings(&azure, std::slice::from_ref(&a), HubSide::Settled).await.unwrap();
-    let lane = Lane { settled: Some(at(9)), delivered: 3 };
+    let lane = Lane { settled: Some(at(9)), delivered: 3, held: None };
     let gone = ProgressUpdate { integration: IntegrationId::random(), low_water: at(1), lanes: vec![] };
     let update = ProgressUpdate {
         integration: azure.clone(),
@@ -98,7 +98,7 @@ fn any_number_of_changed_lanes_is_saved_whole() {
                 .map(|n| {
                     let index = (first + n) % devices.len();
                     let settled = entry.then(|| at(u64::from(seed) + n as u64));
-                    model[index] = Lane { settled, delivered: u64::from(seed) + n as u64 };
+                    model[index] = Lane { settled, delivered: u64::from(seed) + n as u64, held: None };
                     (devices[index].clone(), model[index])
                 })
                 .collect();

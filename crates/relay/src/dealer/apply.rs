@@ -1,15 +1,16 @@
 //! Carrying out a plan: starting, changing and stopping lanes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use hubward_journal::HoldPosition;
 use hubward_model::Offset;
 use hubward_registry::Integration;
 use tokio::time::{Instant, timeout_at};
 use tracing::{error, info};
 
 use super::run::{Member, Run};
-use super::{Dealer, Showing};
+use super::{Absent, Dealer, Follow, Limits, Showing};
 use crate::hub::Session;
 use crate::lane::Lane;
 use crate::message::{MessageTerms, TopicTemplate};
@@ -49,6 +50,11 @@ impl Dealer {
         let Some(mut run) = self.run.take() else { return };
         run.shared.hub.governor.give(&self.id, None);
         run.stop().await;
+        if let Some(expiring) = run.expiring.take() {
+            let outcome = expiring.await;
+            run.expired(outcome);
+        }
+        self.tools.over.set(&self.id, HashSet::new());
         run.save_the_rest(self.needed.as_ref()).await;
         run.clear_metrics();
         self.face.show(Showing::default());
@@ -75,8 +81,9 @@ impl Dealer {
             integration = %plan.integration.name, host = %plan.integration.host_name, lanes = plan.lanes.len(),
             paused = plan.paused, from = %low_water, "integration starts"
         );
-        let mut run = Run::new(Arc::clone(&shared), self.tools.records.clone(), low_water, plan.paused);
-        run.needed_by_others = plan.needed_from;
+        let mut run =
+            Run::new(Arc::clone(&shared), self.tools.records.clone(), low_water, plan.paused, self.tools.over.clone());
+        run.absent.clone_from(&plan.absent);
         run.add(&plan.lanes);
         self.face.show(Showing { shared: Some(shared), paused: plan.paused, error: None });
         self.run = Some(run);
@@ -85,8 +92,9 @@ impl Dealer {
     /// Keeps what the plan's lanes still need in the journal.
     fn need(&mut self, plan: &Plan) {
         if self.needed.is_none() {
-            let lanes = plan.lanes.iter().map(|lane| lane.position);
-            let from = lanes.chain(plan.needed_from).fold(plan.low_water, Offset::min);
+            let lanes = plan.lanes.iter().map(LanePlan::needs);
+            let absent = plan.absent.values().map(Absent::needs);
+            let from = lanes.chain(absent).fold(plan.low_water, Offset::min);
             self.needed = Some(self.tools.records.need(self.id.as_str(), from));
         }
     }
@@ -95,7 +103,20 @@ impl Dealer {
 impl Run {
     /// Changes what runs to what `plan` says.
     fn change(&mut self, plan: &Plan, session: Arc<Session>) {
-        self.needed_by_others = plan.needed_from;
+        let known = std::mem::replace(&mut self.absent, plan.absent.clone());
+        for (device, absent) in &mut self.absent {
+            // What is known here may not be saved yet.
+            if let Some(known) = known.get(device).filter(|known| known.needs() > absent.needs()) {
+                *absent = *known;
+            }
+        }
+        let comes = |lane: &LanePlan| {
+            let mut lane = lane.clone();
+            if let Some(known) = known.get(&lane.device).filter(|known| known.needs() > lane.needs()) {
+                (lane.position, lane.saved) = (known.position, known.wanted);
+            }
+            lane
+        };
         let old = self.shared.terms();
         let other_way = !Arc::ptr_eq(&old.session, &session);
         self.shared.set_terms(terms(&plan.integration, session));
@@ -115,7 +136,8 @@ impl Run {
                 member.lane.relink(None);
             }
         }
-        let new: Vec<_> = plan.lanes.iter().filter(|lane| !self.members.contains_key(&lane.device)).cloned().collect();
+        let new: Vec<_> =
+            plan.lanes.iter().filter(|lane| !self.members.contains_key(&lane.device)).map(comes).collect();
         // A device that comes back while its old lane is leaving gets its new one when that has left.
         let (late, new): (Vec<_>, Vec<_>) = new
             .into_iter()
@@ -129,17 +151,31 @@ impl Run {
     fn add(&mut self, plans: &[LanePlan]) {
         let durable = self.records.durable();
         let mut behind = HashMap::new();
+        let mut held = HashMap::new();
+        let mut held_from: Option<HoldPosition> = None;
         let mut from = self.counted_to;
         for plan in plans {
             let mut plan = plan.clone();
             // No journal that ends before it can have brought it there: it is another journal.
             plan.position = plan.position.min(durable.max(self.head));
+            let saved = plan.saved;
             let lane = Lane::new(Arc::clone(&self.shared), &plan, self.head);
-            if plan.position < self.counted_to {
-                from = from.min(plan.position);
-                behind.insert(plan.device.clone(), Arc::clone(&lane));
+            if plan.position >= self.head {
+                // The main reader deals all of it, and the journal keeps that.
+                plan.saved.held = None;
             }
-            let mut member = Member { lane, saved: plan.saved, task: None };
+            let begins = plan.needs();
+            if begins < self.counted_to {
+                from = from.min(begins);
+                behind.insert(plan.device.clone(), (Arc::clone(&lane), begins));
+            }
+            if let Some(part) = plan.saved.held.filter(|part| part.until > plan.position) {
+                let place = HoldPosition::from_raw(part.from);
+                held_from = Some(held_from.map_or(place, |first| first.min(place)));
+                let follow = Follow { next: plan.position, until: part.until };
+                held.insert(plan.device.clone(), (Arc::clone(&lane), follow));
+            }
+            let mut member = Member { lane, saved, task: None, oldest: None };
             if !self.paused {
                 Self::start(&mut self.tasks, &mut member);
             }
@@ -148,6 +184,7 @@ impl Run {
         if !behind.is_empty() {
             self.begin_tally(from, behind);
         }
+        self.begin_held_tally(held, held_from.unwrap_or_default());
         let roster = self.members.iter().map(|(device, member)| (device.clone(), Arc::clone(&member.lane)));
         self.shared.set_roster(roster.collect());
         self.shared.note_change();
@@ -164,8 +201,7 @@ impl Run {
         for (device, (member, _)) in std::mem::take(&mut self.leaving) {
             member.lane.leave();
             let at = member.lane.standing(self.head);
-            let lane = hubward_registry::Lane { settled: Some(at.position), delivered: at.delivered };
-            self.departed.insert(device, lane);
+            self.departed.insert(device, at.saved());
         }
         self.members.values().for_each(|member| member.lane.leave());
         self.shared.set_roster(HashMap::new());
@@ -190,6 +226,12 @@ fn terms(integration: &Integration, session: Arc<Session>) -> Terms {
             topic: TopicTemplate::new(settings.topic.as_str()),
             body: settings.body,
             content_type: settings.content_type.clone(),
+        },
+        limits: Limits {
+            on_full: settings.on_full,
+            all: settings.backlog_limit,
+            device: settings.device_backlog_limit,
+            age: settings.device_backlog_age,
         },
         session,
     }

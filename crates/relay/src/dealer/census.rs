@@ -19,7 +19,8 @@ use crate::records::Reads;
 pub(super) struct Tally {
     pub(super) reads: Reads,
     until: Offset,
-    lanes: HashMap<DeviceId, Arc<Lane>>,
+    /// Each from its own place on.
+    lanes: HashMap<DeviceId, (Arc<Lane>, Offset)>,
 }
 
 impl Run {
@@ -36,17 +37,18 @@ impl Run {
         if let Chunk::Records(records) = chunk {
             for record in records.iter().filter(|record| record.offset >= self.counted_to) {
                 if let Some(member) = addressee(&self.members, &self.shared.integration, record) {
-                    member.lane.count(record.offset);
+                    member.lane.count(record);
                 }
             }
         }
         if let Some(census) = &self.census {
             self.counted_to = self.counted_to.max(census.position());
         }
+        self.finish_copy();
     }
 
     /// Counts what lies between the places of `lanes` and the census.
-    pub(super) fn begin_tally(&mut self, from: Offset, lanes: HashMap<DeviceId, Arc<Lane>>) {
+    pub(super) fn begin_tally(&mut self, from: Offset, lanes: HashMap<DeviceId, (Arc<Lane>, Offset)>) {
         if from < self.counted_to {
             self.tallies.push_back(Tally { reads: self.records.reads(from), until: self.counted_to, lanes });
         }
@@ -59,9 +61,9 @@ impl Run {
             for record in records.iter().take_while(|record| record.offset < tally.until) {
                 let for_us = record.kind == hubward_model::Kind::Signal
                     && record.only_for.as_ref().is_none_or(|only| *only == self.shared.integration);
-                if let Some(lane) = record.device.as_ref().filter(|_| for_us).and_then(|device| tally.lanes.get(device))
-                {
-                    lane.count(record.offset);
+                let of = record.device.as_ref().filter(|_| for_us).and_then(|device| tally.lanes.get(device));
+                if let Some((lane, _)) = of.filter(|(_, from)| record.offset >= *from) {
+                    lane.count(record);
                 }
             }
         }

@@ -2,7 +2,10 @@
 
 mod apply;
 mod census;
+mod copy;
 mod deal;
+mod held;
+mod limits;
 mod run;
 mod save;
 mod scan;
@@ -22,12 +25,16 @@ use crate::error::RelayError;
 use crate::hub::Sessions;
 use crate::ledger::Ledger;
 use crate::options::Options;
+use crate::over::Over;
 use crate::plan::Plan;
 use crate::records::{Needed, Records};
 use crate::shared::Shared;
 use crate::suspicions::Suspicions;
 use crate::trace::Traces;
 use crate::trials::Trials;
+pub(crate) use copy::Absent;
+pub(crate) use held::Follow;
+pub(crate) use limits::Limits;
 use run::Run;
 
 /// After this the registry is asked again when it failed.
@@ -43,6 +50,8 @@ pub(crate) struct Tools {
     pub(crate) events: broadcast::Sender<DeliveryEvent>,
     pub(crate) suspicions: Arc<Suspicions>,
     pub(crate) traces: Traces,
+    /// Who has more waiting than may be.
+    pub(crate) over: Over,
 }
 
 /// What others may see and order of an integration's dealer.
@@ -224,6 +233,9 @@ impl Dealer {
             Ok(None) => {
                 self.stop_run().await;
                 self.tools.traces.remove(&self.id);
+                if let Err(failure) = self.tools.records.hold(self.id.as_str()).delete().await {
+                    error!(integration = %self.id, error = %failure, "the hold file of a removed integration is left");
+                }
                 replies.into_iter().for_each(|reply| drop(reply.send(Ok(()))));
                 return false;
             }

@@ -1,24 +1,30 @@
 //! The lanes of one integration and the readers that deal to them.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::select_all;
-use hubward_journal::{Chunk, ReadError};
-use hubward_model::{DeviceId, Offset, Record};
+use hubward_journal::{Chunk, HeldChunk, HoldError, HoldPosition, ReadError};
+use hubward_model::{DeviceId, Offset, Record, Timestamp};
+use hubward_registry::{Alarm, AlarmKey};
+use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 use tracing::error;
 
 use super::census::Tally;
+use super::copy::{Absent, Copied, Copy};
+use super::held::{HeldScan, HeldTally};
+use super::limits::{Expiring, Outcome};
 use super::save::Done;
 use super::scan::Scan;
 use crate::hub::HUB_STATES;
 use crate::lane::{self, Lane};
-use crate::records::{Needed, Reads, Records};
+use crate::over::Over;
+use crate::records::{Hold, Needed, Reads, Records};
 use crate::shared::Shared;
 
 /// How often lanes are looked at that are stuck, and numbers are told to metrics.
@@ -53,13 +59,31 @@ pub(super) struct Run {
     /// Lanes that want a catch-up reader, in the order they asked.
     pub(super) hungry: VecDeque<DeviceId>,
 
+    /// What lanes need of segments that are to go.
+    pub(super) hold: Hold,
+    /// As far as is known.
+    pub(super) hold_end: HoldPosition,
+    pub(super) hold_trimmed: HoldPosition,
+    pub(super) to_go: watch::Receiver<Offset>,
+    pub(super) copy: Option<Copy>,
+    pub(super) held_scan: Option<HeldScan>,
+    pub(super) held_tallies: VecDeque<HeldTally>,
+    /// Where the journal's pin stands.
+    pub(super) pinned_from: Offset,
+    /// Devices with more waiting than may be, and whether it is so of all together.
+    pub(super) over: HashSet<DeviceId>,
+    pub(super) tools_over: Over,
+    pub(super) is_over: bool,
+    pub(super) expiring: Option<Expiring>,
+    /// Alarms to raise and to clear, with the next save.
+    pub(super) alarms: Vec<(AlarmKey, Option<Alarm>)>,
+    /// Bindings without lane.
+    pub(super) absent: HashMap<DeviceId, Absent>,
+
     pub(super) low_water: Offset,
     pub(super) saved_low_water: Offset,
     pub(super) saved_at: Instant,
     pub(super) saving: Option<Pin<Box<dyn Future<Output = Done> + Send>>>,
-    /// The first offset a binding without lane will need.
-    pub(super) needed_by_others: Option<Offset>,
-
     tick: Interval,
     looked_around: Instant,
     pub(super) accepted_before: u64,
@@ -70,6 +94,8 @@ pub(super) struct Member {
     pub(super) lane: Arc<Lane>,
     pub(super) saved: hubward_registry::Lane,
     pub(super) task: Option<AbortHandle>,
+    /// When the oldest signal that waits was received, if it was looked up while the lane is held.
+    pub(super) oldest: Option<Timestamp>,
 }
 
 /// What can happen to a run.
@@ -81,17 +107,41 @@ pub(super) enum Event {
     Scan(usize, Result<Chunk, ReadError>),
     Census(Result<Chunk, ReadError>),
     Tally(Result<Chunk, ReadError>),
+    HeldScan(Result<HeldChunk, HoldError>),
+    HeldTally(Result<HeldChunk, HoldError>),
+    Copy(Copied),
+    Expired(Outcome),
     Saved(Done),
     Tick,
 }
 
 impl Run {
-    pub(super) fn new(shared: Arc<Shared>, records: Records, low_water: Offset, paused: bool) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        records: Records,
+        low_water: Offset,
+        paused: bool,
+        tools_over: Over,
+    ) -> Self {
         let mut tick = interval(shared.options.save_every);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let now = Instant::now();
         Self {
             main: records.reads(low_water),
+            hold: records.hold(shared.integration.as_str()),
+            hold_end: HoldPosition::START,
+            hold_trimmed: HoldPosition::START,
+            to_go: records.to_go(),
+            copy: None,
+            held_scan: None,
+            held_tallies: VecDeque::new(),
+            pinned_from: Offset::START,
+            absent: HashMap::new(),
+            over: HashSet::new(),
+            tools_over,
+            is_over: false,
+            expiring: None,
+            alarms: Vec::new(),
             shared,
             records,
             paused,
@@ -112,7 +162,6 @@ impl Run {
             saved_low_water: low_water,
             saved_at: now,
             saving: None,
-            needed_by_others: None,
             tick,
             looked_around: now,
             accepted_before: 0,
@@ -139,7 +188,7 @@ impl Run {
         let counts = still || full;
         let scarce = budget.is_scarce();
         let scans = !still && !scarce;
-        let wait_for_room = full || (!still && scarce && !self.scans.is_empty());
+        let wait_for_room = full || (!still && scarce && (!self.scans.is_empty() || self.held_scan.is_some()));
         tokio::select! {
             Some(ended) = self.tasks.join_next() => Event::LaneEnded(ended),
             () = self.shared.hungry.news() => Event::Hungry,
@@ -148,6 +197,10 @@ impl Run {
             (which, chunk) = scan_next(&mut self.scans), if scans && !self.scans.is_empty() => Event::Scan(which, chunk),
             chunk = census_next(&mut self.census), if counts && self.census.is_some() => Event::Census(chunk),
             chunk = tally_next(&mut self.tallies), if !self.tallies.is_empty() => Event::Tally(chunk),
+            read = held_next(&mut self.held_scan), if scans && self.held_scan.is_some() => Event::HeldScan(read),
+            read = held_tally_next(&mut self.held_tallies), if !self.held_tallies.is_empty() => Event::HeldTally(read),
+            outcome = expired(&mut self.expiring), if self.expiring.is_some() => Event::Expired(outcome),
+            copied = copy_next(&mut self.copy), if self.copy.is_some() => Event::Copy(copied),
             done = saved(&mut self.saving), if self.saving.is_some() => Event::Saved(done),
             _ = self.tick.tick() => Event::Tick,
         }
@@ -173,6 +226,10 @@ impl Run {
             Event::Scan(which, Ok(chunk)) => self.scanned(which, chunk),
             Event::Census(Ok(chunk)) => self.counted(chunk),
             Event::Tally(Ok(chunk)) => self.tallied(chunk),
+            Event::HeldScan(read) => self.held_scanned(read),
+            Event::HeldTally(read) => self.held_tallied(read),
+            Event::Copy(copied) => self.copied(copied),
+            Event::Expired(outcome) => self.expired(outcome),
             Event::Main(Err(failure))
             | Event::Scan(_, Err(failure))
             | Event::Census(Err(failure))
@@ -191,6 +248,9 @@ impl Run {
             self.begin_scans();
         }
         self.keep_census();
+        self.watch_limits();
+        self.begin_copy();
+        self.finish_copy();
         if self.looked_around.elapsed() >= LOOK_AROUND {
             self.looked_around = Instant::now();
             self.shed_stuck_lanes();
@@ -227,8 +287,7 @@ impl Run {
         if let Some((member, _)) = self.leaving.remove(&device) {
             member.lane.leave();
             let standing = member.lane.standing(self.head);
-            let left = hubward_registry::Lane { settled: Some(standing.position), delivered: standing.delivered };
-            self.departed.insert(device, left);
+            self.departed.insert(device, standing.saved());
             self.shared.note_change();
             self.save_if_due();
         } else if let Some(member) = self.members.get_mut(&device) {
@@ -286,7 +345,7 @@ impl Run {
         metrics::gauge!("hubward_hub_away", "host" => session.hub.host.clone()).set(away);
     }
 
-    fn failed_to_read(&self, failure: &ReadError) {
+    pub(super) fn failed_to_read(&self, failure: &ReadError) {
         error!(integration = %self.shared.integration, error = %failure, "the journal cannot be read");
     }
 
@@ -323,6 +382,34 @@ async fn census_next(census: &mut Option<Reads>) -> Result<Chunk, ReadError> {
 async fn tally_next(tallies: &mut VecDeque<Tally>) -> Result<Chunk, ReadError> {
     match tallies.front_mut() {
         Some(tally) => tally.reads.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn held_next(scan: &mut Option<HeldScan>) -> Result<HeldChunk, HoldError> {
+    match scan {
+        Some(scan) => scan.reads.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn held_tally_next(tallies: &mut VecDeque<HeldTally>) -> Result<HeldChunk, HoldError> {
+    match tallies.front_mut() {
+        Some(tally) => tally.reads.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn expired(expiring: &mut Option<Expiring>) -> Outcome {
+    match expiring {
+        Some(expiring) => expiring.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn copy_next(copy: &mut Option<Copy>) -> Copied {
+    match copy {
+        Some(copy) => copy.next().await,
         None => std::future::pending().await,
     }
 }

@@ -7,11 +7,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use hubward_journal::HoldPosition;
 use hubward_model::{DeviceId, Offset};
 use hubward_registry::{Error, ProgressUpdate, Saved};
 use tokio::time::Instant;
 use tracing::{error, warn};
 
+use super::Absent;
 use super::run::{Member, Run};
 use crate::lane::Standing;
 use crate::records::Needed;
@@ -33,13 +35,27 @@ impl Run {
             return;
         }
         let idle = self.head > self.saved_low_water && self.saved_at.elapsed() >= IDLE;
-        if self.shared.take_change() || idle || !self.departed.is_empty() {
+        let trims = self.hold_trimmed < self.hold_end && self.trims().is_some();
+        if self.shared.take_change() || idle || trims || !self.departed.is_empty() || !self.alarms.is_empty() {
             let (update, needed_from) = self.update();
             let (ledger, hub) = (self.shared.ledger.clone(), Arc::clone(&self.shared.hub));
             let trace = Arc::clone(&self.shared.trace);
+            let (hold, trim) = (self.hold.clone(), self.trims());
+            self.hold_trimmed = trim.unwrap_or(self.hold_trimmed);
+            let alarms = std::mem::take(&mut self.alarms);
             self.saving = Some(Box::pin(async move {
                 trace.write().await;
                 let outcome = ledger.save_progress(update.clone()).await;
+                if let (Ok(Saved::Saved), Some(before)) = (&outcome, trim)
+                    && let Err(failure) = hold.trim(before).await
+                {
+                    warn!(error = %failure, "what nobody needs of a hold file is left there");
+                }
+                for (key, alarm) in alarms {
+                    if let Err(failure) = ledger.alarm(key, alarm).await {
+                        warn!(error = %failure, "an alarm could not be stored");
+                    }
+                }
                 if let Some(used) = hub.usage.take()
                     && let Err(failure) = ledger.add_hub_usage(&hub.host, used).await
                 {
@@ -65,19 +81,36 @@ impl Run {
         }
     }
 
+    /// Before which place nobody needs the hold file, if that is more than when it was last trimmed. What is saved and what
+    /// is about to be must both be found there.
+    fn trims(&self) -> Option<HoldPosition> {
+        let now = self.members.values().map(|member| member.lane.standing(self.head).held);
+        let saved = self.members.values().map(|member| member.saved.held);
+        let absent = self.absent.values().flat_map(|absent| [absent.saved.held, absent.wanted.held]);
+        let leaving = self.leaving.values().map(|(member, _)| member.lane.standing(self.head).held);
+        let departed = self.departed.values().map(|lane| lane.held);
+        let needed = now.chain(saved).chain(absent).chain(leaving).chain(departed).flatten();
+        let before = needed.map(|held| HoldPosition::from_raw(held.from)).min().unwrap_or(self.hold_end);
+        // Entries of a copy on its way are nobody's yet.
+        let more = self.copy.is_none() && before > self.hold_trimmed;
+        more.then_some(before)
+    }
+
     /// What is to be saved, and the first offset that is still needed.
     fn update(&mut self) -> (ProgressUpdate, Offset) {
         let standings: Vec<_> =
             self.members.iter().map(|(device, member)| (device, member, member.lane.standing(self.head))).collect();
-        let leaving = self.leaving.values().map(|(member, _)| member.lane.standing(self.head).position);
-        let keeping_up = standings.iter().filter(|(_, _, at)| at.attached && at.position >= self.low_water);
+        let leaving = self.leaving.values().map(|(member, _)| member.lane.standing(self.head).needs());
+        let keeping_up = standings
+            .iter()
+            .filter(|(_, _, at)| at.attached && at.held.is_none() && at.position >= self.low_water);
         let low_water = keeping_up.map(|(_, _, at)| at.position).min().unwrap_or(self.head).max(self.low_water);
         let needed_from = standings
             .iter()
-            .map(|(_, _, at)| at.position)
+            .map(|(_, _, at)| at.needs())
             .chain(leaving)
-            .chain(self.needed_by_others)
-            .chain(self.departed.values().filter_map(|lane| lane.settled))
+            .chain(self.absent.values().map(Absent::needs))
+            .chain(self.departed.values().filter_map(|lane| lane.held.map(|held| held.until).or(lane.settled)))
             .fold(low_water, Offset::min);
         let mut lanes: Vec<_> = standings
             .iter()
@@ -89,9 +122,10 @@ impl Run {
         for (device, (member, _)) in &self.leaving {
             // Until it has left, the low-water offset may pass it.
             let at = member.lane.standing(self.head);
-            lanes
-                .push((device.clone(), hubward_registry::Lane { settled: Some(at.position), delivered: at.delivered }));
+            lanes.push((device.clone(), at.saved()));
         }
+        let absent = self.absent.iter().filter(|(_, absent)| absent.wanted != absent.saved);
+        lanes.extend(absent.map(|(device, absent)| (device.clone(), absent.wanted)));
         self.low_water = low_water;
         (ProgressUpdate { integration: self.shared.integration.clone(), low_water, lanes }, needed_from)
     }
@@ -110,8 +144,11 @@ impl Run {
                     }
                     if let Some(Member { saved, .. }) = self.members.get_mut(&device) {
                         *saved = lane;
+                    } else if let Some(absent) = self.absent.get_mut(&device) {
+                        absent.saved = lane;
                     }
                 }
+                self.pinned_from = done.needed_from;
                 if let Some(needed) = needed {
                     needed.advance(done.needed_from);
                 }
@@ -139,8 +176,7 @@ impl Run {
                 self.leaving.insert(device.clone(), (member, until));
             } else {
                 let at = member.lane.standing(self.head);
-                let lane = hubward_registry::Lane { settled: Some(at.position), delivered: at.delivered };
-                self.departed.insert(device.clone(), lane);
+                self.departed.insert(device.clone(), at.saved());
             }
         }
     }
@@ -155,5 +191,5 @@ fn entry(at: &Standing, low_water: Offset) -> hubward_registry::Lane {
     } else {
         None
     };
-    hubward_registry::Lane { settled, delivered: at.delivered }
+    hubward_registry::Lane { settled, delivered: at.delivered, held: at.held }
 }

@@ -18,9 +18,9 @@ use crate::records::Reads;
 /// How many scans an integration has at a time.
 const SCANS: usize = 2;
 /// Lanes whose places are no further apart than this share a scan.
-const NEAR: u64 = 50_000;
+pub(super) const NEAR: u64 = 50_000;
 /// How many chunks a scan may read while others wait.
-const TURN: usize = 256;
+pub(super) const TURN: usize = 256;
 
 /// A catch-up reader and the lanes it serves.
 pub(super) struct Scan {
@@ -36,6 +36,7 @@ impl Run {
         if self.stands_still() {
             return;
         }
+        self.begin_held_scan();
         self.join_running_scans();
         while self.scans.len() < SCANS {
             let Some(from) = self.first_in_need() else { return };
@@ -46,6 +47,9 @@ impl Run {
             hungry.retain(|device| {
                 let Some(lane) = members.get(device).map(|member| &member.lane) else { return false };
                 let Some(next) = lane.still_asks() else { return false };
+                if lane.wants_held().is_some() {
+                    return true;
+                }
                 if from.lag(next) > NEAR || next.lag(from) > NEAR {
                     return true;
                 }
@@ -67,13 +71,11 @@ impl Run {
 
     /// Where the lane that has asked for longest wants to begin.
     fn first_in_need(&mut self) -> Option<Offset> {
-        loop {
-            let device = self.hungry.front()?;
-            if let Some(next) = self.members.get(device).and_then(|member| member.lane.still_asks()) {
-                return Some(next);
-            }
-            self.hungry.pop_front();
-        }
+        let Run { hungry, members, .. } = self;
+        hungry.retain(|device| members.get(device).is_some_and(|member| member.lane.still_asks().is_some()));
+        // What stands in the hold file comes first, by another reader.
+        let lanes = hungry.iter().filter_map(|device| members.get(device)).map(|member| &member.lane);
+        lanes.filter(|lane| lane.wants_held().is_none()).find_map(|lane| lane.still_asks())
     }
 
     /// Lanes that ask and lie a little ahead of a scan come along.
@@ -84,7 +86,7 @@ impl Run {
             hungry.retain(|device| {
                 let Some(lane) = members.get(device).map(|member| &member.lane) else { return false };
                 let Some(next) = lane.still_asks() else { return false };
-                if next < at || at.lag(next) > NEAR {
+                if lane.wants_held().is_some() || next < at || at.lag(next) > NEAR {
                     return true;
                 }
                 if lane.join_scan(scan.number).is_some() {
@@ -101,7 +103,11 @@ impl Run {
         let scan = &mut self.scans[which];
         match chunk {
             Chunk::Records(records) => scan.deal(&records, head, &self.shared.integration),
-            Chunk::Gap { from, to } => self.gap(from, to),
+            Chunk::Gap { from, to } if scan.lanes.values().any(|lane| lane.misses(scan.number, to)) => {
+                self.gap(from, to)
+            }
+            // Nobody it serves needs what is gone.
+            Chunk::Gap { .. } => scan.lanes.clear(),
         }
         let scan = &mut self.scans[which];
         scan.chunks += 1;
@@ -121,6 +127,9 @@ impl Run {
     pub(super) fn leave_scans(&mut self, device: &DeviceId) {
         for scan in &mut self.scans {
             scan.lanes.remove(device);
+        }
+        if let Some(scan) = &mut self.held_scan {
+            scan.leave(device);
         }
     }
 }

@@ -11,7 +11,9 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use hubward_journal::HoldPosition;
 use hubward_model::{BindingState, DeviceId, Offset, Record};
+use hubward_registry::Held;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -23,7 +25,7 @@ use crate::shared::{Shared, Terms};
 use crate::trace;
 pub(crate) use sent::Tries;
 use state::State;
-pub(crate) use state::{Feed, Offer};
+pub(crate) use state::{Copied, Feed, HeldEntry, Offer, weight};
 pub(crate) use task::run;
 pub(crate) use work::{Again, Work};
 
@@ -41,11 +43,25 @@ pub(crate) struct Lane {
 pub(crate) struct Standing {
     /// Everything before it is settled.
     pub(crate) position: Offset,
+    /// What it needs of its integration's hold file.
+    pub(crate) held: Option<Held>,
     /// It is dealt to by the main reader, so the low-water offset may speak for it.
     pub(crate) attached: bool,
     /// The exclusive end of the last signal it settled.
     pub(crate) settled_end: Offset,
     pub(crate) delivered: u64,
+}
+
+impl Standing {
+    /// The first offset it needs of the journal.
+    pub(crate) fn needs(&self) -> Offset {
+        self.held.map_or(self.position, |held| held.until)
+    }
+
+    /// What is saved of a lane that no low-water offset speaks for.
+    pub(crate) fn saved(&self) -> hubward_registry::Lane {
+        hubward_registry::Lane { settled: Some(self.position), delivered: self.delivered, held: self.held }
+    }
 }
 
 /// What a lane shows.
@@ -62,6 +78,7 @@ pub(crate) struct Shown {
 impl Lane {
     /// A lane that goes on at its plan's position. It is attached to the main reader if that has not passed it.
     pub(crate) fn new(shared: Arc<Shared>, plan: &LanePlan, head: Offset) -> Arc<Self> {
+        // What stands behind the main reader it gets from that, though it may stand in the hold file too.
         let feed = if plan.position < head { Feed::Nobody } else { Feed::Main };
         let cap = shared.options.lane_bytes;
         let state = Mutex::new(State::new(plan, feed, cap));
@@ -76,8 +93,84 @@ impl Lane {
     }
 
     /// Counts a record into the backlog, nothing else.
-    pub(crate) fn count(&self, offset: Offset) {
-        self.lock().count(offset);
+    pub(crate) fn count(&self, record: &Record) {
+        self.lock().count(record.offset, weight(record));
+    }
+
+    /// Where in the hold file it wants to go on, if it wants to go on there now.
+    pub(crate) fn wants_held(&self) -> Option<HoldPosition> {
+        self.lock().wants_held()
+    }
+
+    /// Offers a record from the hold file.
+    pub(crate) fn offer_held(&self, scan: u64, record: &Record, entry: HeldEntry) -> Offer {
+        self.lock().offer_held(scan, record, entry, &self.shared.hub.budget)
+    }
+
+    /// The scan of this number read the hold file up to `place`; `all`: to its end.
+    pub(crate) fn noted_held(&self, scan: u64, place: HoldPosition, all: bool) {
+        self.lock().noted_held(scan, place, all);
+    }
+
+    /// The scan of the hold file that served the lane ended at `place`; `all`: there is no more.
+    pub(crate) fn leave_held(&self, scan: u64, place: HoldPosition, all: bool) {
+        let hungry = {
+            let mut state = self.lock();
+            state.noted_held(scan, place, all);
+            state.leave_scan(scan, Offset::START, false);
+            state.becomes_hungry()
+        };
+        self.tell_if(hungry);
+    }
+
+    /// Behind the last of what stands in the hold file for it.
+    pub(crate) fn held_last(&self, head: Offset) -> Option<Offset> {
+        self.lock().held_last(head)
+    }
+
+    /// The hold file was followed up to this offset.
+    pub(crate) fn followed_held(&self, last: Offset) {
+        self.lock().followed_held(last);
+    }
+
+    /// What it needs before `until` was copied to the hold file.
+    pub(crate) fn cover(&self, head: Offset, until: Offset, copied: Copied) {
+        let hungry = {
+            let mut state = self.lock();
+            state.cover(head, until, copied);
+            state.becomes_hungry()
+        };
+        self.tell_if(hungry);
+    }
+
+    /// Its oldest signals are to be given up; see `State`.
+    pub(crate) fn freeze(&self, head: Offset) -> Option<(Offset, Option<Held>)> {
+        self.lock().freeze(head, &self.shared.hub.budget)
+    }
+
+    /// So many signals before `to` were given up.
+    pub(crate) fn thaw(&self, to: Offset, place: Option<HoldPosition>, count: u64, bytes: u64) {
+        let hungry = {
+            let mut state = self.lock();
+            state.thaw(to, place, count, bytes);
+            state.becomes_hungry()
+        };
+        self.tell_if(hungry);
+    }
+
+    /// Bytes of its signals that wait, as limits count them.
+    pub(crate) fn backlog_bytes(&self) -> u64 {
+        self.lock().backlog_bytes()
+    }
+
+    /// Whether it is held, for a reason of its own.
+    pub(crate) fn is_unwell(&self) -> bool {
+        self.lock().is_unwell()
+    }
+
+    /// Whether the scan of this number serves it and has not come to `to`.
+    pub(crate) fn misses(&self, scan: u64, to: Offset) -> bool {
+        self.lock().misses(scan, to)
     }
 
     /// Wakes the task.

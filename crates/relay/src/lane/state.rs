@@ -9,6 +9,11 @@ use hubward_iothub::message::{D2cMessage, MAX_BATCH_MESSAGES, MAX_MESSAGE_BYTES,
 use hubward_model::{BindingState, Draft, Message, Offset, Record, Timestamp};
 use tokio::time::Instant;
 
+mod held;
+
+use held::HeldPart;
+pub(crate) use held::{Copied, HeldEntry};
+
 use super::sent::{Sent, Tries};
 use super::{Look, Shown, Standing};
 use crate::deliveries::DeliveryState;
@@ -63,9 +68,15 @@ pub(super) struct State {
     begin: Offset,
     settled_end: Offset,
     delivered: u64,
-    /// Of those from `begin` on: read, and settled.
+    /// Of those from `begin` on: read, and settled; and their bytes, as limits count them.
     counted: u64,
     settled: u64,
+    counted_bytes: u64,
+    settled_bytes: u64,
+    /// What the journal need not keep for it.
+    held: Option<Box<HeldPart>>,
+    /// Its oldest signals are being given up: nothing is dealt to it until that is known to be on disk.
+    frozen: bool,
     pub(super) dead_letters: u64,
     /// How often the signal at the front was sent.
     pub(super) attempts: u32,
@@ -100,6 +111,14 @@ impl State {
             delivered: plan.saved.delivered,
             counted: 0,
             settled: 0,
+            counted_bytes: 0,
+            settled_bytes: 0,
+            held: plan
+                .saved
+                .held
+                .filter(|held| feed != Feed::Main && held.until > plan.position)
+                .map(|held| HeldPart::new(plan.position, held, plan.position)),
+            frozen: false,
             dead_letters: plan.dead_letters,
             attempts: 0,
             sent: Sent::default(),
@@ -121,7 +140,7 @@ impl State {
 
     pub(super) fn offer(&mut self, from: Feed, record: &Record, count: bool, budget: &Budget) -> Offer {
         if count {
-            self.count(record.offset);
+            self.count(record.offset, weight(record));
         }
         if self.feed != from {
             return Offer::Elsewhere;
@@ -129,7 +148,7 @@ impl State {
         if record.offset < self.next {
             return Offer::Passed;
         }
-        if self.unwell || self.stop || self.bytes >= self.cap.max(self.burst(budget)) {
+        if self.unwell || self.stop || self.frozen || self.bytes >= self.cap.max(self.burst(budget)) {
             self.detach_at(record.offset);
             return Offer::Detached;
         }
@@ -145,9 +164,10 @@ impl State {
         if self.cap > PROBATION_BYTES { budget.spare_for_a_burst() } else { 0 }
     }
 
-    pub(super) fn count(&mut self, offset: Offset) {
+    pub(super) fn count(&mut self, offset: Offset, bytes: u64) {
         if offset >= self.begin {
             self.counted += 1;
+            self.counted_bytes += bytes;
         }
     }
 
@@ -165,7 +185,10 @@ impl State {
     }
 
     fn is_hungry(&self) -> bool {
-        self.feed == Feed::Nobody && self.attached && !self.unwell && !self.stop && self.bytes <= self.cap / 4
+        self.feed == Feed::Nobody
+            && self.attached
+            && !(self.unwell || self.stop || self.frozen)
+            && self.bytes <= self.cap / 4
     }
 
     /// Where it wants a scan to begin. If it wants none now it will ask again when it does.
@@ -186,6 +209,10 @@ impl State {
             self.next = self.next.max(at);
             self.asked = false;
         }
+    }
+
+    pub(super) fn misses(&self, scan: u64, to: Offset) -> bool {
+        self.feed == Feed::Scan(scan) && self.next < to
     }
 
     /// What waits behind the transfer under way is dropped, to be read again.
@@ -290,6 +317,7 @@ impl State {
         for record in self.queue.drain(..count.min(self.queue.len())) {
             freed += cost(&record);
             settled += 1;
+            self.settled_bytes += weight(&record);
             self.settled_end = record.offset.next();
             see(&record, self.sent.of(record.offset));
             if all || record.only_for.is_some() {
@@ -298,6 +326,9 @@ impl State {
         }
         self.sent.settled(self.settled_end);
         self.release(freed, budget);
+        if self.queue.is_empty() && self.held(self.next).is_none() {
+            self.held = None;
+        }
         self.sending = 0;
         self.attempts = 0;
         self.waits_since = None;
@@ -369,12 +400,22 @@ impl State {
     pub(super) fn standing(&self, head: Offset) -> Standing {
         let attached = self.feed == Feed::Main;
         let seen = if attached { head.max(self.next) } else { self.next };
+        let position = self.queue.front().map_or(seen, |record| record.offset);
         Standing {
-            position: self.queue.front().map_or(seen, |record| record.offset),
+            position,
+            held: self.held(position),
             attached,
             settled_end: self.settled_end,
             delivered: self.delivered,
         }
+    }
+
+    pub(super) fn backlog_bytes(&self) -> u64 {
+        self.counted_bytes.saturating_sub(self.settled_bytes)
+    }
+
+    pub(super) fn is_unwell(&self) -> bool {
+        self.unwell
     }
 
     pub(super) fn shown(&self) -> Shown {
@@ -388,6 +429,11 @@ impl State {
             last_error: self.last_error.clone(),
         }
     }
+}
+
+/// What a signal weighs for limits of what may wait.
+pub(crate) fn weight(record: &Record) -> u64 {
+    (record.message.payload.len() + record.message.topic.len() + 64) as u64
 }
 
 /// What a record costs of the budget.

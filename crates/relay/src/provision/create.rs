@@ -6,6 +6,7 @@ use std::sync::Arc;
 use hubward_iothub::connection_string::SharedAccessKey;
 use hubward_iothub::rules;
 use hubward_model::{DeviceId, IntegrationId, IntegrationName, IntegrationState, MessageTopic};
+use hubward_registry::integrations::{DEFAULT_BACKLOG_LIMIT, DEFAULT_DEVICE_BACKLOG_AGE, DEFAULT_DEVICE_BACKLOG_LIMIT};
 use hubward_registry::{Device, Error, Integration, NewBinding, NewIntegration, SecretString, Settings};
 use tokio::sync::oneshot;
 use tracing::{info, warn};
@@ -46,6 +47,7 @@ impl Shared {
         let topic: MessageTopic =
             request.topic.parse().map_err(|error| ProvisionError::Name { error, field: "topic" })?;
         self.check_transport(request.transport)?;
+        request.limits.check()?;
         let template = request.device_id_template.unwrap_or_else(|| DEFAULT_TEMPLATE.to_owned());
         naming::check_template(&template)?;
         let hub = self.hub(&request.access)?;
@@ -74,6 +76,9 @@ impl Shared {
             on_missing: request.on_missing,
             on_missing_keys: request.on_missing_keys,
             on_full: request.on_full,
+            backlog_limit: request.limits.backlog.unwrap_or(DEFAULT_BACKLOG_LIMIT),
+            device_backlog_limit: request.limits.device.unwrap_or(DEFAULT_DEVICE_BACKLOG_LIMIT),
+            device_backlog_age: request.limits.device_age.unwrap_or(DEFAULT_DEVICE_BACKLOG_AGE),
             hub_ca: request.access.hub_ca.filter(|pem| !pem.trim().is_empty()),
             hub_endpoint: request.access.hub_endpoint.filter(|text| !text.trim().is_empty()),
             capacity: request.capacity,

@@ -129,6 +129,10 @@ impl Shared {
         settings.on_missing_keys = request.on_missing_keys.unwrap_or(settings.on_missing_keys);
         settings.on_full = request.on_full.unwrap_or(settings.on_full);
         settings.capacity = request.capacity.unwrap_or(settings.capacity);
+        request.limits.check()?;
+        settings.backlog_limit = request.limits.backlog.unwrap_or(settings.backlog_limit);
+        settings.device_backlog_limit = request.limits.device.unwrap_or(settings.device_backlog_limit);
+        settings.device_backlog_age = request.limits.device_age.unwrap_or(settings.device_backlog_age);
         for (slot, text) in [
             (&mut settings.content_type, &request.content_type),
             (&mut settings.hub_ca, &request.hub_ca),

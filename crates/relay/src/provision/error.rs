@@ -24,6 +24,14 @@ pub enum ProvisionError {
         /// The field of the request.
         field: &'static str,
     },
+    /// A limit of what may wait is too small.
+    #[error("{field} is less than {least}")]
+    Limit {
+        /// The field of the request.
+        field: &'static str,
+        /// The least it may be.
+        least: &'static str,
+    },
     /// The connection string, or what it leads to.
     #[error(transparent)]
     Login(#[from] LoginError),
@@ -171,6 +179,9 @@ impl ProvisionError {
             }
             Self::TokenAsId { .. } => {
                 Problem::new("bad_hub_device_id", text, "choose another id").with_field("hub_device_id")
+            }
+            Self::Limit { field, least } => {
+                Problem::new("limit_too_small", text, format!("give {least} or more")).with_field(*field)
             }
             Self::Transport(_) => Problem::new("transport_not_available", text, "use amqp").with_field("transport"),
             Self::OtherHub { .. } => {

@@ -64,7 +64,7 @@ pub use drift::{Difference, DriftReport, Orphan};
 pub use error::ProvisionError;
 use locks::Locks;
 pub use new_hub::{NewHub, check_hub_name, check_resource_group};
-pub use request::{Access, Bind, Create, Edit, EditReport, Failed, Removal, RemoveOptions};
+pub use request::{Access, Bind, Create, Edit, EditReport, Failed, Removal, RemoveOptions, WaitLimits};
 pub use worker::Worker;
 
 /// How many jobs may wait to be begun.

@@ -1,8 +1,12 @@
 //! What is asked for, and what is answered.
 
+use std::time::Duration;
+
 use hubward_model::{BodyFormat, Capacity, OnExisting, OnFull, OnMissing, OnMissingKeys, Transport};
 use hubward_registry::{Integration, SecretString};
 use serde::Serialize;
+
+use super::ProvisionError;
 
 /// How a hub is reached.
 #[derive(Debug, Clone)]
@@ -55,6 +59,8 @@ pub struct Create {
     pub on_full: OnFull,
     /// The hub's tier and units, where they are known: else the pace is learned from refusals.
     pub capacity: Option<Capacity>,
+    /// How much may wait.
+    pub limits: WaitLimits,
 }
 
 impl Create {
@@ -76,7 +82,36 @@ impl Create {
             on_missing_keys: OnMissingKeys::Same,
             on_full: OnFull::Backpressure,
             capacity: None,
+            limits: WaitLimits::default(),
         }
+    }
+}
+
+/// How much may wait; what is `None` stays, or is the default.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct WaitLimits {
+    /// Bytes of signals of all devices together.
+    pub backlog: Option<u64>,
+    /// Bytes of signals of one device.
+    pub device: Option<u64>,
+    /// How long signals of a device that cannot be delivered may wait, where the oldest expire.
+    pub device_age: Option<Duration>,
+}
+
+/// The least that may wait for one device: a few of the largest signals.
+const LEAST_DEVICE_BACKLOG: u64 = 1 << 20;
+
+impl WaitLimits {
+    pub(super) fn check(&self) -> Result<(), ProvisionError> {
+        for (field, bytes) in [("backlog_limit", self.backlog), ("device_backlog_limit", self.device)] {
+            if bytes.is_some_and(|bytes| bytes < LEAST_DEVICE_BACKLOG) {
+                return Err(ProvisionError::Limit { field, least: "1 MiB" });
+            }
+        }
+        if self.device_age.is_some_and(|age| age < Duration::from_secs(60)) {
+            return Err(ProvisionError::Limit { field: "device_backlog_age", least: "a minute" });
+        }
+        Ok(())
     }
 }
 
@@ -113,6 +148,8 @@ pub struct Edit {
     pub on_full: Option<OnFull>,
     /// The hub's tier and units; `Some(None)`: not known any more.
     pub capacity: Option<Option<Capacity>>,
+    /// How much may wait.
+    pub limits: WaitLimits,
     /// Devices that join.
     pub add_devices: Vec<Bind>,
     /// Devices that leave, by name or id.

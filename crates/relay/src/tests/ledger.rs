@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hubward_iothub::connection_string::SharedAccessKey;
 use hubward_model::{BindingState, DeviceId, IntegrationId, IntegrationState, Offset, Timestamp};
-use hubward_registry::{Binding, Integration, Lane, NewDeadLetter, Progress, ProgressUpdate, Saved, Settings};
+use hubward_registry::{
+    AlarmKey, Binding, Integration, Lane, NewDeadLetter, NewExpired, Progress, ProgressUpdate, Saved, Settings,
+};
 
 use crate::hub::Identity;
 use crate::plan::{self, LanePlan, Plan};
@@ -20,6 +22,8 @@ struct State {
     progress: Progress,
     dead: Vec<NewDeadLetter>,
     saves: usize,
+    expired: Vec<NewExpired>,
+    alarms: Vec<(AlarmKey, bool)>,
     key: SharedAccessKey,
 }
 
@@ -40,7 +44,16 @@ impl MemoryLedger {
         };
         let progress = Progress { low_water: Offset::START, lanes: HashMap::new() };
         let key = SharedAccessKey::random();
-        let state = State { integration, bindings: Vec::new(), progress, dead: Vec::new(), saves: 0, key };
+        let state = State {
+            integration,
+            bindings: Vec::new(),
+            progress,
+            dead: Vec::new(),
+            saves: 0,
+            key,
+            expired: Vec::new(),
+            alarms: Vec::new(),
+        };
         Arc::new(Self { state: Mutex::new(state) })
     }
 
@@ -51,7 +64,7 @@ impl MemoryLedger {
     pub(crate) fn bind(&self, device: &DeviceId, start: Offset) {
         let mut state = self.lock();
         state.bindings.push((device.clone(), start));
-        state.progress.lanes.insert(device.clone(), Lane { settled: Some(start), delivered: 0 });
+        state.progress.lanes.insert(device.clone(), Lane { settled: Some(start), delivered: 0, held: None });
     }
 
     pub(crate) fn unbind(&self, device: &DeviceId) {
@@ -66,6 +79,27 @@ impl MemoryLedger {
 
     pub(crate) fn dead(&self) -> Vec<NewDeadLetter> {
         self.lock().dead.clone()
+    }
+
+    pub(crate) fn expired(&self) -> Vec<NewExpired> {
+        self.lock().expired.clone()
+    }
+
+    pub(crate) fn add_expired(&self, expired: NewExpired) {
+        let mut state = self.lock();
+        if let Some(lane) = state.progress.lanes.get_mut(&expired.device) {
+            lane.settled = Some(expired.to);
+        }
+        state.expired.push(expired);
+    }
+
+    /// Alarms raised (true) and cleared.
+    pub(crate) fn alarms(&self) -> Vec<(AlarmKey, bool)> {
+        self.lock().alarms.clone()
+    }
+
+    pub(crate) fn alarm(&self, key: AlarmKey, raised: bool) {
+        self.lock().alarms.push((key, raised));
     }
 
     pub(crate) fn progress(&self) -> Progress {
@@ -105,7 +139,7 @@ impl MemoryLedger {
         });
         Some(Plan {
             low_water: state.progress.low_water,
-            needed_from: None,
+            absent: HashMap::new(),
             paused: state.integration.state == IntegrationState::Paused,
             lanes: lanes.collect(),
             integration: state.integration.clone(),

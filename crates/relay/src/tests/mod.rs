@@ -1,6 +1,8 @@
 //! The data plane against a hub, a journal and a registry in memory, in virtual time.
 
+mod held;
 pub(crate) mod ledger;
+mod limits;
 mod model;
 mod pace;
 mod quarantine;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use hubward_model::{IntegrationState, Offset, OnFull};
 use proptest::prelude::*;
 use tokio::time::sleep;
 
@@ -13,17 +14,43 @@ const DEVICES: usize = 6;
 
 #[derive(Debug, Clone)]
 enum Step {
-    Publish { device: usize, count: usize, size: usize },
-    Poison { device: usize },
-    TooLarge { device: usize },
-    Fares { device: usize, mode: Mode },
+    Publish {
+        device: usize,
+        count: usize,
+        size: usize,
+    },
+    Poison {
+        device: usize,
+    },
+    TooLarge {
+        device: usize,
+    },
+    Fares {
+        device: usize,
+        mode: Mode,
+    },
     HubAway,
     HubBack,
-    Throttle { transfers: u32 },
-    Wait { ms: u64 },
+    Throttle {
+        transfers: u32,
+    },
+    Wait {
+        ms: u64,
+    },
     Restart,
     Kill,
     Refresh,
+    /// Everything but so many records is to go.
+    LetGo {
+        but: u64,
+    },
+    Pause,
+    Resume,
+}
+
+/// What may wait: without limits, or so little that much expires.
+fn limits() -> impl Strategy<Value = Option<u64>> {
+    prop_oneof![2 => Just(None), 1 => (20_000..200_000u64).prop_map(Some)]
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -51,11 +78,14 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => Just(Step::Restart),
         1 => Just(Step::Kill),
         1 => Just(Step::Refresh),
+        4 => (0..60u64).prop_map(|but| Step::LetGo { but }),
+        1 => Just(Step::Pause),
+        2 => Just(Step::Resume),
     ];
     proptest::collection::vec(step, 1..60)
 }
 
-async fn play(steps: Vec<Step>) {
+async fn play(steps: Vec<Step>, limit: Option<u64>) {
     // Small enough that lanes are detached and readers wait.
     let options = Options { budget_bytes: 96 << 10, lane_bytes: 16 << 10, ..Options::default() };
     let mut world = World::with(options, Duration::from_millis(10));
@@ -63,6 +93,14 @@ async fn play(steps: Vec<Step>) {
     let repeats = steps
         .iter()
         .any(|step| matches!(step, Step::Kill | Step::HubAway | Step::Fares { mode: Mode::LosesWords { .. }, .. }));
+    if let Some(limit) = limit {
+        world.ledger.edit(|integration| {
+            integration.settings.on_full = OnFull::ExpireOldest;
+            integration.settings.device_backlog_limit = limit;
+            integration.settings.backlog_limit = 3 * limit;
+            integration.settings.device_backlog_age = Duration::from_secs(u64::MAX / 1000);
+        });
+    }
     world.start().await;
     let mut serial = 0;
     for step in steps {
@@ -94,9 +132,17 @@ async fn play(steps: Vec<Step>) {
                 world.start().await;
             }
             Step::Refresh => world.refresh().await,
+            Step::LetGo { but } => {
+                let durable = world.records.durable().to_raw();
+                world.records.let_go(Offset::from_raw(durable.saturating_sub(but)));
+            }
+            Step::Pause => set(&world, IntegrationState::Paused).await,
+            Step::Resume => set(&world, IntegrationState::Active).await,
         }
     }
     back(&world);
+    set(&world, IntegrationState::Active).await;
+    world.records.let_go(world.records.durable());
     for device in &devices {
         world.hub.set(device.as_str(), Mode::Fine);
     }
@@ -108,6 +154,11 @@ async fn play(steps: Vec<Step>) {
     world.stop().await;
 }
 
+async fn set(world: &World, state: IntegrationState) {
+    world.ledger.edit(|integration| integration.state = state);
+    world.refresh().await;
+}
+
 fn back(world: &World) {
     world.hub.set_away(false);
     world.session.presence.opened();
@@ -116,8 +167,8 @@ fn back(world: &World) {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
-    fn every_signal_is_delivered_or_a_dead_letter_in_order_and_nothing_is_skipped(steps in steps()) {
+    fn every_signal_is_delivered_or_a_dead_letter_in_order_and_nothing_is_skipped(steps in steps(), limit in limits()) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-        runtime.block_on(play(steps));
+        runtime.block_on(play(steps, limit));
     }
 }

@@ -19,6 +19,7 @@ use crate::hub::{Governor, Hub, Presence, Session, Sessions, Uplink};
 use crate::lane::Shown;
 use crate::ledger::Ledger;
 use crate::options::Options;
+use crate::over::Over;
 use crate::records::Records;
 use crate::suspicions::Suspicions;
 use crate::trace::Traces;
@@ -33,6 +34,7 @@ pub(super) struct World {
     pub(super) suspicions: Arc<Suspicions>,
     /// Links share connections, as they do by AMQP.
     pooled: bool,
+    pub(super) over: Over,
     running: Option<(DealerHandle, JoinHandle<()>)>,
 }
 
@@ -79,6 +81,7 @@ impl World {
         let session = session(&hub, &options, pooled);
         Self {
             pooled,
+            over: Over::default(),
             ledger: MemoryLedger::new(),
             records: MemoryRecords::new(16),
             hub,
@@ -99,10 +102,19 @@ impl World {
     }
 
     pub(super) fn publish(&mut self, device: &DeviceId, payload: impl Into<Bytes>) -> Offset {
+        self.publish_at(device, payload, Timestamp::from_millis(1))
+    }
+
+    pub(super) fn publish_at(
+        &mut self,
+        device: &DeviceId,
+        payload: impl Into<Bytes>,
+        received_at: Timestamp,
+    ) -> Offset {
         let payload = payload.into();
         let offset = self.records.append(Draft {
             kind: Kind::Signal,
-            received_at: Timestamp::from_millis(1),
+            received_at,
             device: Some(device.clone()),
             only_for: None,
             message: Message {
@@ -129,6 +141,7 @@ impl World {
             events: broadcast::Sender::new(16),
             suspicions: Arc::clone(&self.suspicions),
             traces: Traces::new(None),
+            over: self.over.clone(),
         };
         let (dealer, handle) = Dealer::new(self.ledger.id(), tools);
         let task = tokio::spawn(dealer.run());
@@ -203,17 +216,33 @@ impl World {
     pub(super) fn check(&self, repeats_allowed: bool) {
         assert_eq!(self.hub.wrongs(), Vec::<String>::new());
         let dead = self.ledger.dead();
+        let expired = self.ledger.expired();
+        let gone = |device: &DeviceId, offset: Offset| {
+            expired.iter().any(|range| range.device == *device && range.from <= offset && offset < range.to)
+        };
+        for (device, published) in &self.published {
+            let noted: u64 = expired.iter().filter(|range| range.device == *device).map(|range| range.count).sum();
+            let buried = |offset: &Offset| dead.iter().any(|letter| letter.record.offset == *offset);
+            let counted = published.iter().filter(|(offset, _)| gone(device, *offset) && !buried(offset)).count();
+            assert_eq!(noted, counted as u64, "{device}: what expired is not what was counted");
+        }
         for (device, published) in &self.published {
             let stored = self.hub.stored_of(device.as_str());
             let last: Vec<&D2cMessage> = stored
                 .iter()
                 .enumerate()
                 .filter(|(at, message)| stored[at + 1..].iter().all(|later| later.message_id != message.message_id))
+                // What arrived and whose word was lost may expire nevertheless.
+                .filter(|(_, message)| {
+                    let raw = message.message_id.rsplit('-').next().unwrap().parse().unwrap();
+                    !gone(device, Offset::from_raw(raw))
+                })
                 .map(|(_, message)| message)
                 .collect();
             let expected: Vec<_> = published
                 .iter()
                 .filter(|(offset, _)| !dead.iter().any(|letter| letter.record.offset == *offset))
+                .filter(|(offset, _)| !gone(device, *offset))
                 .collect();
             let ids: Vec<_> =
                 last.iter().map(|m| m.message_id.rsplit('-').next().unwrap().parse::<u64>().unwrap()).collect();

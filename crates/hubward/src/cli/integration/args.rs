@@ -1,11 +1,13 @@
 //! The grammar of `hubward integration`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use hubward_model::{BodyFormat, OnExisting, OnMissing, OnMissingKeys, Transport};
+use hubward_model::{BodyFormat, OnExisting, OnFull, OnMissing, OnMissingKeys, Transport};
 
 use crate::cli::api::ApiArgs;
+use crate::units;
 
 /// Integrations
 #[derive(Debug, Args)]
@@ -47,6 +49,17 @@ pub(super) enum IntegrationCommand {
     /// Compare with the hub's identity registry and repair; makes again what was deleted twice or with many others
     #[command(after_help = "Examples:\n  hubward integration reconcile azure")]
     Reconcile(Named),
+    /// List the signals it gave up because a limit was reached
+    #[command(
+        after_help = "Examples:\n  hubward integration expired azure\n  hubward integration expired azure --device kitchen"
+    )]
+    Expired {
+        /// Name or id
+        name: String,
+        /// Only those of this device
+        #[arg(long, value_name = "NAME")]
+        device: Option<String>,
+    },
     /// Change an integration while signals stream
     #[command(after_help = EDIT_EXAMPLES)]
     Edit(EditArgs),
@@ -142,6 +155,18 @@ pub(super) struct SettingArgs {
     /// How many units of the tier the hub has [default: 1]
     #[arg(long, value_name = "N")]
     pub(super) units: Option<u32>,
+    /// When more waits than may: senders wait (backpressure), or the oldest signals expire (expire-oldest)
+    #[arg(long, value_parser = words::<OnFull>, value_name = "WHAT")]
+    pub(super) on_full: Option<OnFull>,
+    /// How much may wait for all its devices together [default: 5GiB]
+    #[arg(long, value_parser = units::size, value_name = "SIZE")]
+    pub(super) backlog_limit: Option<u64>,
+    /// How much may wait for one device [default: 64MiB]
+    #[arg(long, value_parser = units::size, value_name = "SIZE")]
+    pub(super) device_backlog_limit: Option<u64>,
+    /// How long signals of a device that cannot be delivered may wait, where the oldest expire [default: 7d]
+    #[arg(long, value_parser = units::duration, value_name = "TIME")]
+    pub(super) device_backlog_age: Option<Duration>,
 }
 
 #[derive(Debug, Args)]
