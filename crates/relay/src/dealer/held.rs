@@ -21,11 +21,13 @@ const READ_AGAIN: Duration = Duration::from_secs(1);
 /// So often, in chunks, lanes are told how far it has come.
 const NOTE_EVERY: usize = 16;
 
+type Reading = Pin<Box<dyn Future<Output = Result<HeldChunk, HoldError>> + Send>>;
+
 /// A reader of a hold file.
 pub(super) struct HeldReads {
     hold: Hold,
     place: HoldPosition,
-    reading: Option<Pin<Box<dyn Future<Output = Result<HeldChunk, HoldError>> + Send>>>,
+    reading: Option<Reading>,
 }
 
 /// A reader of the hold file, and the lanes it serves.

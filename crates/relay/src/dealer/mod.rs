@@ -135,7 +135,8 @@ impl Face {
 /// What woke the dealer.
 enum Woken {
     Command(Option<Command>),
-    Planned(Result<Option<Plan>, hubward_registry::Error>),
+    /// Boxed: what happens to a run comes far more often, and is smaller.
+    Planned(Box<Result<Option<Plan>, hubward_registry::Error>>),
     Run(run::Event),
 }
 
@@ -166,7 +167,7 @@ impl Dealer {
         loop {
             let woken = tokio::select! {
                 command = self.commands.recv() => Woken::Command(command),
-                plan = planned(&mut self.planning) => Woken::Planned(plan),
+                plan = planned(&mut self.planning) => Woken::Planned(Box::new(plan)),
                 event = happened(&mut self.run) => Woken::Run(event),
             };
             match woken {
@@ -181,7 +182,7 @@ impl Dealer {
                 }
                 Woken::Command(Some(Command::Stop) | None) => break,
                 Woken::Planned(plan) => {
-                    if !self.planned(plan).await {
+                    if !self.planned(*plan).await {
                         break;
                     }
                 }

@@ -181,7 +181,7 @@ impl ProvisionError {
                 Problem::new("bad_hub_device_id", text, "choose another id").with_field("hub_device_id")
             }
             Self::Limit { field, least } => {
-                Problem::new("limit_too_small", text, format!("give {least} or more")).with_field(*field)
+                Problem::new("limit_too_small", text, format!("give {least} or more")).with_field(field)
             }
             Self::Transport(_) => Problem::new("transport_not_available", text, "use amqp").with_field("transport"),
             Self::OtherHub { .. } => {

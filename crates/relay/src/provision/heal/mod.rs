@@ -115,7 +115,7 @@ impl Shared {
 
     /// Looks at all that was said of one hub's identities.
     async fn heal_hub(&self, told: HashMap<(IntegrationId, DeviceId), Told>) {
-        let mut suspects: HashMap<IntegrationId, Vec<(DeviceId, (Finding, String))>> = HashMap::new();
+        let mut suspects: HashMap<IntegrationId, Vec<(DeviceId, _)>> = HashMap::new();
         for ((integration, device), told) in told {
             match told {
                 Told::Well => {
