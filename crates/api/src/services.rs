@@ -23,8 +23,8 @@ use crate::shapes::misc::{About, SettingShow};
 use crate::webhook::Notifier;
 use crate::{Access, ApiError, access, headers};
 use crate::{
-    alarms, audit, charts, connections, console, dead_letters, devices, drafts, drift, events, expired, health, hubs, import,
-    integrations, openapi, overview, previews, server, session, signals, silence, tokens, users, webhook,
+    alarms, audit, charts, connections, console, dead_letters, devices, drafts, drift, events, expired, health, hubs,
+    import, integrations, openapi, overview, previews, server, session, signals, silence, tokens, users, webhook,
 };
 
 /// Bytes of the largest request body; the largest that is wanted is an integration with ten thousand devices.

@@ -279,12 +279,15 @@ struct Entry {
     expires: Option<Instant>,
 }
 
+/// Ended sessions, with the record that says so where it is not durable yet.
+type Graves = HashMap<SessionId, Option<(Offset, Arc<Waiter>)>>;
+
 /// All sessions.
 #[derive(Debug, Default)]
 pub(crate) struct Sessions {
     owners: Mutex<HashMap<Owner, HashMap<SessionId, Entry>>>,
     /// Sessions that are no more, though the journal may still say otherwise.
-    graves: Mutex<HashMap<SessionId, Option<(Offset, Arc<Waiter>)>>>,
+    graves: Mutex<Graves>,
 }
 
 /// A connection's way in.
@@ -424,7 +427,7 @@ impl Sessions {
         open.inspect(|slot| slot.ask(Control::Closed)).count()
     }
 
-    fn graves(&self) -> MutexGuard<'_, HashMap<SessionId, Option<(Offset, Arc<Waiter>)>>> {
+    fn graves(&self) -> MutexGuard<'_, Graves> {
         self.graves.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

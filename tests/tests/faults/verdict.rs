@@ -102,7 +102,7 @@ fn an_expiry_counts_only_where_the_plan_names_it_and_only_for_as_many() {
 #[test]
 fn what_overtakes_an_earlier_signal_is_out_of_order() {
     let overtaken = Violation::Order { device: "d".into(), earlier: "two".into(), later: "one".into() };
-    assert_eq!(verdict(&at_hub(&[("2", "two"), ("1", "one"), ("3", "three")])), [overtaken.clone()]);
+    assert_eq!(verdict(&at_hub(&[("2", "two"), ("1", "one"), ("3", "three")])), [overtaken]);
     // A late repeat of what came long before breaks the order, too.
     let late = Violation::Order { device: "d".into(), earlier: "three".into(), later: "one".into() };
     let repeated = at_hub(&[("1", "one"), ("2", "two"), ("3", "three"), ("1", "one")]);

@@ -238,7 +238,7 @@ mod tests {
     fn what_an_earlier_run_learned_counts_from_the_last_signal_it_knew() {
         let board: DeviceId = "board".parse().unwrap();
         let counter = ActivityCounter::new([(board.clone(), 7, Some(minute(0)))].into_iter());
-        counter.know_limits([(board.clone(), Duration::from_secs(600))].into());
+        counter.know_limits([(board, Duration::from_secs(600))].into());
         assert_eq!(counter.silent(minute(20), minute(15)), []);
         assert_eq!(counter.silent(minute(26), minute(15)).len(), 1);
         assert_eq!(counter.take_new_limits(), [], "nothing is new");

@@ -185,7 +185,7 @@ async fn with_an_overlap_both_credentials_count_until_its_end_and_then_the_old_o
     for token in [&pycom.secret, &new_token] {
         assert_eq!(registry.device_of_token(token.expose_secret()), None);
     }
-    assert_eq!(registry.end_overlaps().await.unwrap(), [id.clone()], "it was not seen with the newest");
+    assert_eq!(registry.end_overlaps().await.unwrap(), std::slice::from_ref(&id), "it was not seen with the newest");
     assert_eq!(registry.device(&id).await.unwrap().old_until, None);
     assert_eq!(login(&registry, "c", Some(id.as_str()), &newest).await.as_ref(), Some(&id));
 }

@@ -101,9 +101,8 @@ impl Run {
         let standings: Vec<_> =
             self.members.iter().map(|(device, member)| (device, member, member.lane.standing(self.head))).collect();
         let leaving = self.leaving.values().map(|(member, _)| member.lane.standing(self.head).needs());
-        let keeping_up = standings
-            .iter()
-            .filter(|(_, _, at)| at.attached && at.held.is_none() && at.position >= self.low_water);
+        let keeping_up =
+            standings.iter().filter(|(_, _, at)| at.attached && at.held.is_none() && at.position >= self.low_water);
         let low_water = keeping_up.map(|(_, _, at)| at.position).min().unwrap_or(self.head).max(self.low_water);
         let needed_from = standings
             .iter()

@@ -277,7 +277,7 @@ mod tests {
     fn silent_devices_and_full_dead_letters_are_told_by_name() {
         let device = DeviceId::random();
         let silent = Silent { device: device.clone(), last: at(0), limit: Duration::from_secs(720) };
-        let full = FullOfDeadLetters { integration: IntegrationId::random(), device: device.clone(), number: 1_000 };
+        let full = FullOfDeadLetters { integration: IntegrationId::random(), device, number: 1_000 };
         let alarms = judge(&Facts { silent: vec![silent], full: vec![full], ..calm(at(721)) }, &|_| "board".to_owned());
         assert_eq!(alarms.len(), 2);
         assert!(alarms[0].cause.starts_with("board has 1000 dead letters"), "{}", alarms[0].cause);
