@@ -1956,7 +1956,7 @@ export interface components {
              * @description What they may become.
              */
             journal_limit_bytes: number;
-            /** @description `good`, `disk_full`, `failed` or `closed`. */
+            /** @description `good`, `disk_full`, `read_only`, `failed` or `closed`. */
             journal_health: string;
         };
         /** @description An integration to make with the connection string of a draft's login. */
@@ -2292,6 +2292,21 @@ export interface components {
          * @enum {string}
          */
         IntegrationState: "creating" | "active" | "paused" | "waiting" | "attention" | "removing";
+        /** @description A file of records kept aside. */
+        JournalHold: {
+            /** @description Its name: the integration's id. */
+            name: string;
+            /**
+             * Format: int64
+             * @description Bytes on disk.
+             */
+            bytes: number;
+            /**
+             * Format: int64
+             * @description Records in it, at most.
+             */
+            records: number;
+        };
         /** @description The journal. */
         JournalInfo: {
             /** @description Its id. */
@@ -2337,6 +2352,38 @@ export interface components {
              * @description Commits that failed, since then.
              */
             failed_commits: number;
+            /** @description Whether it can be written: `ok`, `full`, `read-only`, `failed` or `closed`. */
+            health?: string;
+            newest_at?: components["schemas"]["Timestamp"] | null;
+            /**
+             * Format: int64
+             * @description MQTT sessions, with a connection or without.
+             */
+            sessions?: number;
+            /**
+             * @description Who still needs records, and from where on, the neediest first. What everybody has passed goes when its history
+             *     is over or the limit asks for it.
+             */
+            pins?: components["schemas"]["JournalPin"][];
+            /** @description Records kept aside for those who cannot take them now. */
+            holds?: components["schemas"]["JournalHold"][];
+            /**
+             * Format: int64
+             * @description Gaps that readers met because records are damaged on disk, since the server started.
+             */
+            damaged_gaps?: number;
+            /**
+             * Format: int64
+             * @description Segments of which nothing could be read, set aside when the server started.
+             */
+            set_aside?: number;
+        };
+        /** @description One who still needs records. */
+        JournalPin: {
+            /** @description Who: an integration's id, or a part of the server. */
+            name: string;
+            /** @description The first record it needs. */
+            from: components["schemas"]["Offset"];
         };
         /** @description What reading all of the journal found. */
         JournalVerified: {
@@ -2349,6 +2396,8 @@ export interface components {
             records: number;
             /** @description Nothing is damaged or missing. */
             good: boolean;
+            /** @description Files of segments of which nothing could be read, set aside at an earlier start. */
+            set_aside?: string[];
         };
         /** @description What a rotation of the keys did. */
         KeysRotated: {
@@ -2479,6 +2528,11 @@ export interface components {
             from: components["schemas"]["Offset"];
             /** @description The first that can be read again. */
             to: components["schemas"]["Offset"];
+            /**
+             * Format: int64
+             * @description How many records that may be, at most.
+             */
+            records?: number;
         };
         /** @description What a device would be called in the hub. */
         NamePreview: {

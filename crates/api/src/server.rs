@@ -2,13 +2,14 @@
 
 use axum::Json;
 use axum::extract::State;
+use hubward_journal::LookBack;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::access::{Admin, Operate, Read};
 use crate::shapes::Page;
 use crate::shapes::misc::{
-    About, JournalInfo, JournalVerified, KeysRotated, KeysShow, Missing, SegmentVerified, SettingShow,
+    About, JournalHold, JournalInfo, JournalPin, JournalVerified, KeysRotated, KeysShow, SettingShow,
 };
 use crate::{ApiError, Services, openapi};
 
@@ -73,6 +74,10 @@ pub(crate) async fn rotate_keys(
     security(("token" = ["read"]), ("session" = ["viewer"])))]
 pub(crate) async fn journal_info(State(services): State<Services>, _: Read) -> Json<JournalInfo> {
     let info = services.journal.info();
+    let latest = LookBack { limit: 1, visit: 1, ..LookBack::default() };
+    // What cannot be read is what `verify` is for.
+    let newest = services.journal.look_back(latest, |_| true).await.ok();
+    let newest_at = newest.and_then(|looked| looked.records.first().map(|record| record.received_at));
     Json(JournalInfo {
         id: info.id.to_string(),
         epoch: info.epoch.to_string(),
@@ -85,6 +90,17 @@ pub(crate) async fn journal_info(State(services): State<Services>, _: Read) -> J
         records: info.records,
         commits: info.commits,
         failed_commits: info.failed_commits,
+        health: info.health.word().to_owned(),
+        newest_at,
+        sessions: services.broker.sessions() as u64,
+        pins: info.pins.into_iter().map(|(name, from)| JournalPin { name, from }).collect(),
+        holds: info
+            .holds
+            .into_iter()
+            .map(|hold| JournalHold { name: hold.name, bytes: hold.bytes, records: hold.records })
+            .collect(),
+        damaged_gaps: info.damaged_gaps,
+        set_aside: info.quarantined,
     })
 }
 
@@ -96,14 +112,5 @@ pub(crate) async fn journal_verify(
     _: Operate,
 ) -> Result<Json<JournalVerified>, ApiError> {
     let report = services.journal.verify().await.map_err(|error| ApiError::internal("reading the journal", &error))?;
-    let segments = report.segments.into_iter().map(|segment| SegmentVerified {
-        file: segment.file,
-        records: segment.records,
-        bytes: segment.bytes,
-        first: segment.first,
-        end: segment.end,
-        header_damaged: segment.header_damaged,
-        damage: segment.damage.into_iter().map(|gap| Missing { from: gap.from, to: gap.to }).collect(),
-    });
-    Ok(Json(JournalVerified { segments: segments.collect(), records: report.records, good: report.good }))
+    Ok(Json(report.into()))
 }

@@ -1,6 +1,7 @@
 //! Keys, the journal, and the server itself.
 
-use hubward_model::Offset;
+use hubward_journal::{Damage, SegmentReport, VerifyReport};
+use hubward_model::{Offset, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -74,6 +75,50 @@ pub struct JournalInfo {
     pub commits: u64,
     /// Commits that failed, since then.
     pub failed_commits: u64,
+    /// Whether it can be written: `ok`, `full`, `read-only`, `failed` or `closed`.
+    #[serde(default)]
+    pub health: String,
+    /// When the latest record was received, if there is one.
+    #[serde(default)]
+    #[schema(value_type = Option<words::Timestamp>)]
+    pub newest_at: Option<Timestamp>,
+    /// MQTT sessions, with a connection or without.
+    #[serde(default)]
+    pub sessions: u64,
+    /// Who still needs records, and from where on, the neediest first. What everybody has passed goes when its history
+    /// is over or the limit asks for it.
+    #[serde(default)]
+    pub pins: Vec<JournalPin>,
+    /// Records kept aside for those who cannot take them now.
+    #[serde(default)]
+    pub holds: Vec<JournalHold>,
+    /// Gaps that readers met because records are damaged on disk, since the server started.
+    #[serde(default)]
+    pub damaged_gaps: u64,
+    /// Segments of which nothing could be read, set aside when the server started.
+    #[serde(default)]
+    pub set_aside: u64,
+}
+
+/// One who still needs records.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct JournalPin {
+    /// Who: an integration's id, or a part of the server.
+    pub name: String,
+    /// The first record it needs.
+    #[schema(value_type = words::Offset)]
+    pub from: Offset,
+}
+
+/// A file of records kept aside.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct JournalHold {
+    /// Its name: the integration's id.
+    pub name: String,
+    /// Bytes on disk.
+    pub bytes: u64,
+    /// Records in it, at most.
+    pub records: u64,
 }
 
 /// What reading all of the journal found.
@@ -85,6 +130,30 @@ pub struct JournalVerified {
     pub records: u64,
     /// Nothing is damaged or missing.
     pub good: bool,
+    /// Files of segments of which nothing could be read, set aside at an earlier start.
+    #[serde(default)]
+    pub set_aside: Vec<String>,
+}
+
+impl From<VerifyReport> for JournalVerified {
+    fn from(report: VerifyReport) -> Self {
+        let missing = |gap: Damage| Missing { from: gap.from, to: gap.to, records: gap.records() };
+        let segment = |segment: SegmentReport| SegmentVerified {
+            file: segment.file,
+            records: segment.records,
+            bytes: segment.bytes,
+            first: segment.first,
+            end: segment.end,
+            header_damaged: segment.header_damaged,
+            damage: segment.damage.into_iter().map(missing).collect(),
+        };
+        Self {
+            segments: report.segments.into_iter().map(segment).collect(),
+            records: report.records,
+            good: report.good,
+            set_aside: report.set_aside,
+        }
+    }
 }
 
 /// What was found in one segment.
@@ -117,6 +186,9 @@ pub struct Missing {
     /// The first that can be read again.
     #[schema(value_type = words::Offset)]
     pub to: Offset,
+    /// How many records that may be, at most.
+    #[serde(default)]
+    pub records: u64,
 }
 
 /// The server and its addresses.
