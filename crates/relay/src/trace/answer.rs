@@ -126,6 +126,13 @@ impl RelayHandle {
                     });
                 }
             }
+            DeliveryState::Expired => {
+                traced.last_refusal = Some(Refused {
+                    code: "expired".to_owned(),
+                    message: "given up: more waited than may".to_owned(),
+                    remedy: "see 'hubward integration expired'; raise the limits of what may wait, or let senders wait (--on-full backpressure)".to_owned(),
+                });
+            }
             DeliveryState::Accepted => {}
         }
         Ok(traced)
