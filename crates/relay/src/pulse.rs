@@ -149,7 +149,7 @@ mod tests {
         let pulse = Pulse::default();
         assert_eq!(pulse.delays(), None);
         for number in 1..=3000 {
-            let delay = i64::try_from(number % 100).unwrap();
+            let delay = i64::from(number % 100);
             pulse.accepted([at(0)].into_iter(), at(delay));
         }
         assert_eq!(pulse.delays(), Some((49, 98)));

@@ -106,14 +106,12 @@ async fn a_qos_2_signal_is_one_signal_wherever_the_server_is_killed() {
         let mut scene = Scene::set(&mut dice, Setting::devices(1)).await?;
         let device = scene.sender(0).device.clone();
         let id = scene.ids[0].clone();
-        let mut number = 0;
         let kills = [0, 1]
             .into_iter()
             .flat_map(|step| [Answer::Unknown, Answer::Forgotten, Answer::Known].map(|answer| Some((step, answer))));
         // Between them the packet id is used again without a kill.
-        for kill in kills.flat_map(|kill| [kill, None]) {
+        for (number, kill) in kills.flat_map(|kill| [kill, None]).enumerate() {
             let body = Bytes::from(format!("exactly once {number:03}"));
-            number += 1;
             let place = scene.story.sends(&id, body.clone());
             say(&mut scene, &device, &body, kill).await?;
             scene.story.acknowledged(&id, place);

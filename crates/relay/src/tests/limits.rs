@@ -17,11 +17,12 @@ use super::ledger::MemoryLedger;
 use super::world::World;
 use crate::dealer::{Dealer, DealerHandle, Tools};
 use crate::hub::fake::{FakeHub, Mode};
-use crate::hub::{Hub, Presence, Session, Sessions, Uplink};
+use crate::hub::{Governor, Hub, Presence, Session, Sessions, Uplink};
 use crate::ledger::Ledger;
 use crate::options::Options;
 use crate::over::Over;
 use crate::records::Records;
+use crate::trace::Traces;
 
 fn over(world: &World) -> Vec<String> {
     let mut over: Vec<_> = world.over.subscribe().borrow().iter().map(ToString::to_string).collect();
@@ -177,7 +178,7 @@ impl Side {
         }
         prepare(&ledger, &hub);
         let session = Arc::new(Session {
-            hub: Arc::new(Hub::new("hub".to_owned(), options.budget_bytes, &options.timing)),
+            hub: Arc::new(Hub::new("hub".to_owned(), options.budget_bytes, Governor::new(&options.timing))),
             presence: Arc::new(Presence::new()),
             uplink: Uplink::Fake(Arc::clone(&hub)),
         });
@@ -188,6 +189,7 @@ impl Side {
             records: Records::Journal(journal.clone()),
             events: broadcast::Sender::new(16),
             suspicions: Arc::default(),
+            traces: Traces::new(None),
             over: over.clone(),
         };
         let (dealer, handle) = Dealer::new(ledger.id(), tools);
