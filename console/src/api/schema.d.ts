@@ -1288,6 +1288,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/integrations/{integration}/expired": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List the ranges of signals that an integration gave up because a limit was reached, the newest first. */
+        get: operations["get_integrations_integration_expired"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/events": {
         parameters: {
             query?: never;
@@ -1977,6 +1994,21 @@ export interface components {
             on_missing?: components["schemas"]["OnMissing"] | null;
             on_missing_keys?: components["schemas"]["OnMissingKeys"] | null;
             on_full?: components["schemas"]["OnFull"] | null;
+            /**
+             * Format: int64
+             * @description Bytes of signals that may wait for all its devices together.
+             */
+            backlog_limit?: number | null;
+            /**
+             * Format: int64
+             * @description Bytes of signals that may wait for one device.
+             */
+            device_backlog_limit?: number | null;
+            /**
+             * Format: int64
+             * @description Seconds that signals of a device that cannot be delivered may wait, where the oldest expire.
+             */
+            device_backlog_age?: number | null;
             /** @description Content type of raw bodies whose publisher named none. */
             content_type?: string | null;
             /** @description The hub's tier: `F1`, `S1`, `S2` or `S3`. Known, signals go as fast as it allows; unknown, the pace is learned. */
@@ -2065,6 +2097,41 @@ export interface components {
             orphans: components["schemas"]["DriftOrphan"][];
             /** @description Why the hub could not be asked last, if it could not. */
             last_error?: string | null;
+        };
+        /** @description Signals of one device that an integration gave up because a limit was reached. */
+        ExpiredRange: {
+            /** @description Its id. */
+            id: string;
+            /** @description The device's name; its id if it is gone. */
+            device: string;
+            /** @description Its id. */
+            device_id: components["schemas"]["DeviceId"];
+            /**
+             * Format: int64
+             * @description The first of them stands at this offset or after it.
+             */
+            from: number;
+            /**
+             * Format: int64
+             * @description All of them stand before this offset.
+             */
+            to: number;
+            /**
+             * Format: int64
+             * @description How many.
+             */
+            count: number;
+            /**
+             * Format: int64
+             * @description Their bytes, as limits count them.
+             */
+            bytes: number;
+            /** @description Which limit: `device_backlog_limit`, `backlog_limit` or `device_backlog_age`. */
+            reason: string;
+            /** @description The same in words. */
+            why: string;
+            /** @description When they were given up. */
+            at: components["schemas"]["Timestamp"];
         };
         /** @description A dead letter that failed again. */
         FailedDeadLetter: Record<string, never> & {
@@ -2182,6 +2249,21 @@ export interface components {
             on_missing?: components["schemas"]["OnMissing"] | null;
             on_missing_keys?: components["schemas"]["OnMissingKeys"] | null;
             on_full?: components["schemas"]["OnFull"] | null;
+            /**
+             * Format: int64
+             * @description Bytes of signals that may wait for all its devices together.
+             */
+            backlog_limit?: number | null;
+            /**
+             * Format: int64
+             * @description Bytes of signals that may wait for one device.
+             */
+            device_backlog_limit?: number | null;
+            /**
+             * Format: int64
+             * @description Seconds that signals of a device that cannot be delivered may wait, where the oldest expire.
+             */
+            device_backlog_age?: number | null;
             /** @description Content type of raw bodies; an empty text: none any more. */
             content_type?: string | null;
             /** @description A certificate (PEM) to trust besides the public ones. */
@@ -2286,6 +2368,26 @@ export interface components {
              * @description How many units of it.
              */
             units?: number | null;
+            /**
+             * Format: int64
+             * @description Bytes of signals that may wait for all its devices together.
+             */
+            backlog_limit?: number | null;
+            /**
+             * Format: int64
+             * @description Bytes of signals that may wait for one device.
+             */
+            device_backlog_limit?: number | null;
+            /**
+             * Format: int64
+             * @description Seconds that signals of a device that cannot be delivered may wait, where the oldest expire.
+             */
+            device_backlog_age?: number | null;
+            /**
+             * Format: int64
+             * @description Signals given up because a limit was reached; `GET …/expired` lists them.
+             */
+            expired?: number;
         };
         /**
          * @description What an integration is doing
@@ -2577,6 +2679,21 @@ export interface components {
             on_missing?: components["schemas"]["OnMissing"] | null;
             on_missing_keys?: components["schemas"]["OnMissingKeys"] | null;
             on_full?: components["schemas"]["OnFull"] | null;
+            /**
+             * Format: int64
+             * @description Bytes of signals that may wait for all its devices together.
+             */
+            backlog_limit?: number | null;
+            /**
+             * Format: int64
+             * @description Bytes of signals that may wait for one device.
+             */
+            device_backlog_limit?: number | null;
+            /**
+             * Format: int64
+             * @description Seconds that signals of a device that cannot be delivered may wait, where the oldest expire.
+             */
+            device_backlog_age?: number | null;
             /** @description Content type of raw bodies whose publisher named none. */
             content_type?: string | null;
             /** @description A certificate (PEM) to trust besides the public ones. */
@@ -2889,6 +3006,46 @@ export interface components {
             next?: string | null;
         };
         /** @description A part of a list. */
+        Page_ExpiredRange: {
+            /** @description The entries. */
+            items: {
+                /** @description Its id. */
+                id: string;
+                /** @description The device's name; its id if it is gone. */
+                device: string;
+                /** @description Its id. */
+                device_id: components["schemas"]["DeviceId"];
+                /**
+                 * Format: int64
+                 * @description The first of them stands at this offset or after it.
+                 */
+                from: number;
+                /**
+                 * Format: int64
+                 * @description All of them stand before this offset.
+                 */
+                to: number;
+                /**
+                 * Format: int64
+                 * @description How many.
+                 */
+                count: number;
+                /**
+                 * Format: int64
+                 * @description Their bytes, as limits count them.
+                 */
+                bytes: number;
+                /** @description Which limit: `device_backlog_limit`, `backlog_limit` or `device_backlog_age`. */
+                reason: string;
+                /** @description The same in words. */
+                why: string;
+                /** @description When they were given up. */
+                at: components["schemas"]["Timestamp"];
+            }[];
+            /** @description What to give as `cursor` (signals: `from`) for the next part; null at the end. */
+            next?: string | null;
+        };
+        /** @description A part of a list. */
         Page_HubShow: {
             /** @description The entries. */
             items: {
@@ -3019,6 +3176,26 @@ export interface components {
                  * @description How many units of it.
                  */
                 units?: number | null;
+                /**
+                 * Format: int64
+                 * @description Bytes of signals that may wait for all its devices together.
+                 */
+                backlog_limit?: number | null;
+                /**
+                 * Format: int64
+                 * @description Bytes of signals that may wait for one device.
+                 */
+                device_backlog_limit?: number | null;
+                /**
+                 * Format: int64
+                 * @description Seconds that signals of a device that cannot be delivered may wait, where the oldest expire.
+                 */
+                device_backlog_age?: number | null;
+                /**
+                 * Format: int64
+                 * @description Signals given up because a limit was reached; `GET …/expired` lists them.
+                 */
+                expired?: number;
             }[];
             /** @description What to give as `cursor` (signals: `from`) for the next part; null at the end. */
             next?: string | null;
@@ -6989,6 +7166,45 @@ export interface operations {
             422: components["responses"]["422"];
             500: components["responses"]["500"];
             503: components["responses"]["503"];
+        };
+    };
+    get_integrations_integration_expired: {
+        parameters: {
+            query?: {
+                /** @description Entries of this answer; 100 if not said. */
+                limit?: number;
+                /** @description What `next` of the part before said. */
+                cursor?: string;
+                /** @description What to sort by. */
+                sort?: string;
+                /** @description Which way. */
+                order?: "asc" | "desc";
+                /** @description Only those of this device. */
+                device?: string;
+            };
+            header?: never;
+            path: {
+                /** @description Name or id */
+                integration: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_ExpiredRange"];
+                };
+            };
+            400: components["responses"]["400"];
+            401: components["responses"]["401"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            500: components["responses"]["500"];
         };
     };
     get_events: {
