@@ -67,7 +67,12 @@ pub const METRICS: &[Metric] = &[
     ),
     metric("hubward_retried_total", Counter, &["integration"], "signals sent once more"),
     metric("hubward_dead_lettered_total", Counter, &["reason"], "signals given up as dead letters"),
-    metric("hubward_expired_total", Counter, &["integration", "reason"], "signals given up because more waited than may"),
+    metric(
+        "hubward_expired_total",
+        Counter,
+        &["integration", "reason"],
+        "signals given up because more waited than may",
+    ),
     metric("hubward_dead_letters_discarded_total", Counter, &[], "dead letters discarded by command"),
     metric("hubward_dead_letters", Gauge, &["integration"], "dead letters that are kept"),
     metric("hubward_dropped_total", Counter, &["reason"], "signals discarded by command while they waited"),
