@@ -141,7 +141,7 @@ pub(crate) async fn points(
     let device = services.registry.find_device(&device).await?;
     let to = params.to.unwrap_or_else(Timestamp::now);
     let from = params.from.unwrap_or_else(|| Timestamp::from_millis(to.as_millis().saturating_sub(DAY)));
-    let most = params.points.unwrap_or(POINTS).clamp(1, MAX_POINTS);
+    let most = wanted(params.points)?;
     let query = LookBack {
         device: Some(device.id),
         before: params.before,
@@ -162,6 +162,17 @@ pub(crate) async fn points(
         .collect();
     let points = thinned(&samples, (from, to), most);
     Ok(Json(Points { from, to, points, samples: samples.len(), next: looked.next }))
+}
+
+/// How many points, within what one answer may have.
+fn wanted(points: Option<usize>) -> Result<usize, ApiError> {
+    let points = points.unwrap_or(POINTS);
+    if (1..=MAX_POINTS).contains(&points) {
+        return Ok(points);
+    }
+    let message = format!("{points} points are not from 1 to {MAX_POINTS}");
+    Err(ApiError::bad_request("bad_points", message, "ask for fewer: more than a screen is wide cannot be seen")
+        .field("points"))
 }
 
 /// At most `most` points: the range is cut into so many parts of equal time, and each that holds samples becomes one.
@@ -208,6 +219,12 @@ fn row(series: Series) -> SeriesRow {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn points_out_of_range_are_refused() {
+        assert_eq!((wanted(None).unwrap(), wanted(Some(MAX_POINTS)).unwrap()), (POINTS, MAX_POINTS));
+        assert!(wanted(Some(0)).is_err() && wanted(Some(MAX_POINTS + 1)).is_err());
+    }
 
     #[test]
     fn many_samples_become_few_points_that_keep_extremes_and_gaps() {
