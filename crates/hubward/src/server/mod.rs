@@ -6,7 +6,7 @@
 //! - [`authenticator`], [`admission`], [`activity`]: the broker's and the API's questions, answered here; `observer`, `connections`:
 //!   what devices did, written down for pages; `overlaps`: old secrets end; `changes`: what is told to open pages;
 //! - `limits`: what is in effect, to be shown;
-//! - [`alarms`], [`webhook`]: what needs somebody's eye, and who is told;
+//! - `alarms`, `webhook`: what needs somebody's eye, and who is told;
 //! - [`http`]: accepted connections to the API; [`admin_token`]: the commands' way in;
 //! - [`announce`]: start lines and port file; [`stop_signals`]: SIGTERM and SIGINT;
 //! - [`admin_file`], [`private_file`]: files for their owner alone.

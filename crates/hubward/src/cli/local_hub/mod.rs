@@ -1,6 +1,6 @@
 //! `hubward local-hub`: runs a local IoT Hub, and governs one that runs.
 //!
-//! - [`fault`]: what is to go wrong; [`govern`]: state, usage, clock, connections.
+//! - `fault`: what is to go wrong; `govern`: state, usage, clock, connections.
 
 mod fault;
 mod govern;
