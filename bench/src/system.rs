@@ -220,8 +220,10 @@ pub async fn hubward(folder: &Path, hub: &Hub) -> Result<System> {
 impl System {
     /// What the hub calls the device of this id.
     pub async fn hub_device_id(&self, device: &str) -> Result<String> {
-        let shown = self.api.as_ref().context("only Hubward knows")?.integration("bench").await?;
-        let bindings = shown["devices"].as_array().context("the integration has devices")?;
+        // By the page: an integration of many devices is shown without them.
+        let found = format!("/api/v1/integrations/bench/devices?q={device}");
+        let page = self.api.as_ref().context("only Hubward knows")?.get(&found).await?;
+        let bindings = page["items"].as_array().context("a page has items")?;
         let ids = bindings.iter().filter_map(|binding| binding["hub_device_id"].as_str());
         let id = ids.into_iter().find(|id| id.ends_with(device));
         id.map(str::to_owned).with_context(|| format!("{device} is bound"))
