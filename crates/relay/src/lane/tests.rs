@@ -3,9 +3,11 @@ use std::time::Duration;
 
 use hubward_iothub::connection_string::SharedAccessKey;
 use hubward_iothub::message::D2cMessage;
+use hubward_journal::HoldPosition;
 use hubward_model::{Draft, Epoch, Kind, Message, Timestamp};
+use hubward_registry::Held;
 
-use super::state::{Feed, Offer, State};
+use super::state::{Copied, Feed, HeldEntry, Offer, State};
 use super::*;
 use crate::hub::Budget;
 
@@ -24,16 +26,19 @@ fn record(offset: u64, size: usize) -> Record {
     }
 }
 
-fn state(feed: Feed) -> State {
-    let plan = LanePlan {
+fn plan() -> LanePlan {
+    LanePlan {
         device: "d".parse().unwrap(),
         pybytes: false,
         identity: Identity { hub_device_id: "d".into(), key: SharedAccessKey::random() },
         position: Offset::from_raw(1),
         saved: hubward_registry::Lane::default(),
         dead_letters: 0,
-    };
-    State::new(&plan, feed, 100_000)
+    }
+}
+
+fn state(feed: Feed) -> State {
+    State::new(&plan(), feed, 100_000)
 }
 
 fn build(record: &Record) -> D2cMessage {
@@ -108,6 +113,38 @@ async fn a_stuck_lane_gives_back_all_but_what_is_under_way() {
     state.settle(500, DeliveryState::Accepted, false, 100_000, &budget, |_, _| {});
     assert_eq!(state.standing(Offset::from_raw(601)).position, Offset::from_raw(501));
     assert_eq!(budget.used(), 0);
+}
+
+#[test]
+fn entries_of_a_copy_on_its_way_are_not_passed_for_good() {
+    let budget = Budget::new(64 << 20);
+    let place = |raw| HoldPosition::from_raw(raw);
+    let mut plan = plan();
+    plan.saved.held = Some(Held { until: Offset::from_raw(10), from: 0 });
+    let mut state = State::new(&plan, Feed::Nobody, 100_000);
+    state.linked();
+    state.join_scan(1).unwrap();
+    let offer = |state: &mut State, scan, offset, at, after| {
+        let entry = HeldEntry { place: place(at), after: Offset::from_raw(after), over_damage: false };
+        state.offer_held(scan, &record(offset, 10), entry, &budget)
+    };
+    assert!(matches!(offer(&mut state, 1, 5, 0, 1), Offer::Taken { .. }));
+    // Added by a copy that does not count yet; then the reader looks after others.
+    assert_eq!(offer(&mut state, 1, 12, 1, 6), Offer::Passed);
+    state.noted_held(1, place(2), false);
+    state.leave_scan(1, Offset::START, false);
+    let copied = Copied { begin: Offset::from_raw(10), last: Offset::from_raw(13), first: Some(place(1)) };
+    state.cover(Offset::from_raw(20), Offset::from_raw(20), copied);
+    assert_eq!(batch(&mut state), 1);
+    state.settle(1, DeliveryState::Accepted, false, 100_000, &budget, |_, _| {});
+    assert!(state.wants_held().unwrap() <= place(1), "the reader begins where it stands");
+    state.join_scan(2).unwrap();
+    assert!(matches!(offer(&mut state, 2, 12, 1, 6), Offer::Taken { .. }));
+    state.noted_held(2, place(3), false);
+    assert_eq!(state.standing(Offset::from_raw(20)).held, Some(Held { until: Offset::from_raw(20), from: 1 }));
+    assert_eq!(batch(&mut state), 1);
+    state.settle(1, DeliveryState::Accepted, false, 100_000, &budget, |_, _| {});
+    assert_eq!(state.standing(Offset::from_raw(20)).held, Some(Held { until: Offset::from_raw(20), from: 3 }));
 }
 
 #[test]

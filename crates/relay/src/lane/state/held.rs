@@ -20,12 +20,14 @@ pub(super) struct HeldPart {
     last: Offset,
     /// Where reading begins for what stands from an offset on; rising.
     places: VecDeque<(Offset, HoldPosition)>,
+    /// A reader saw an entry there that stands at `until` or after it: of a copy on its way, which will be needed.
+    ahead: Option<HoldPosition>,
 }
 
 impl HeldPart {
     pub(super) fn new(position: Offset, held: Held, last: Offset) -> Box<Self> {
         let places = VecDeque::from([(position, HoldPosition::from_raw(held.from))]);
-        Box::new(Self { until: held.until, last, places })
+        Box::new(Self { until: held.until, last, places, ahead: None })
     }
 
     fn place(&self, next: Offset) -> HoldPosition {
@@ -35,6 +37,7 @@ impl HeldPart {
 
     /// What stands from `next` on is found from `place` on.
     fn note(&mut self, next: Offset, place: HoldPosition) {
+        let place = self.ahead.map_or(place, |ahead| ahead.min(place));
         if self.places.back().is_none_or(|(offset, known)| *offset <= next && *known < place) {
             if self.places.len() == PLACES {
                 let mut keep = false;
@@ -100,12 +103,17 @@ impl State {
         if self.feed != Feed::Scan(scan) {
             return Offer::Elsewhere;
         }
-        let Some(until) = self.held.as_ref().map(|held| held.until) else { return Offer::Passed };
-        // Entries of a copy that was given up half way stand there too.
-        let follows = entry.after <= self.next || entry.over_damage;
-        if record.offset < self.next || record.offset >= until || !follows {
+        let Some(held) = &mut self.held else { return Offer::Passed };
+        if record.offset >= held.until {
+            held.ahead.get_or_insert(entry.place);
             return Offer::Passed;
         }
+        // Entries of a copy that was given up half way stand there too.
+        let follows = entry.after <= self.next || entry.over_damage;
+        if record.offset < self.next || !follows {
+            return Offer::Passed;
+        }
+        held.ahead = held.ahead.filter(|ahead| *ahead > entry.place);
         let offer = self.offer(Feed::Scan(scan), record, false, budget);
         if offer == Offer::Detached
             && let Some(held) = &mut self.held
