@@ -13,7 +13,8 @@ use crate::etag::{ETag, IfMatch, Tagged};
 use crate::extract::{Body, Path};
 use crate::shapes::Page;
 use crate::shapes::drafts::{DraftData, DraftRemoved, DraftShow};
-use crate::shapes::integrations::{DraftCreate, IntegrationShow, Login, LoginFound};
+use crate::shapes::integration_requests::{DraftCreate, Login};
+use crate::shapes::integrations::{IntegrationShow, LoginFound};
 use crate::{ApiError, Services, integrations};
 
 /// Most bytes of what was typed.

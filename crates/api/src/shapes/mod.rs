@@ -10,6 +10,7 @@ pub mod drafts;
 pub mod drift;
 pub mod events;
 pub mod expired;
+pub mod integration_requests;
 pub mod integrations;
 pub mod misc;
 pub mod overview;

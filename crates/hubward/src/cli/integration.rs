@@ -8,9 +8,8 @@ use std::time::Duration;
 
 use hubward_api::shapes::Page;
 use hubward_api::shapes::expired::ExpiredRange;
-use hubward_api::shapes::integrations::{
-    Bind, BoundDevice, IntegrationEdit, IntegrationShow, Login, LoginFound, NewIntegration, Removal, TestOutcome,
-};
+use hubward_api::shapes::integration_requests::{Bind, IntegrationEdit, Login, NewIntegration};
+use hubward_api::shapes::integrations::{BoundDevice, IntegrationShow, LoginFound, Removal, TestOutcome};
 use hubward_model::{BindingState, IntegrationState};
 use reqwest::Method;
 use secrecy::ExposeSecret;

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use hubward_api::shapes::devices::{Credentials, NewDevice};
-use hubward_api::shapes::integrations::{Bind, IntegrationShow, NewIntegration};
+use hubward_api::shapes::integration_requests::{Bind, NewIntegration};
+use hubward_api::shapes::integrations::IntegrationShow;
 use hubward_local_hub::HubInfo;
 use hubward_model::{DeviceId, DeviceKind};
 use reqwest::Method;
