@@ -245,7 +245,7 @@ impl Task {
             self.resend(count);
         }
         match finding {
-            Finding::Throttled if batch.is_some() => governor.throttled(&words),
+            Finding::Throttled if batch.is_some() => governor.throttled(&words, refusal.retry_after),
             Finding::Throttled => governor.links_throttled(),
             Finding::Quota => governor.quota_used_up(until_midnight(), &words),
             Finding::HubGone => governor.refused_as_a_whole(&words),
@@ -377,9 +377,13 @@ impl Task {
 
     /// A dead letter was refused once more; answers why.
     async fn not_taken_again(&mut self, terms: &Terms, again: &Again, not_taken: NotTaken) -> String {
+        let mut at_least = None;
         let (words, finding) = match not_taken {
             NotTaken::TooLarge(words) => (words, Finding::Message),
-            NotTaken::Refused(refusal) => (refusal.to_string(), Finding::of_transfer(&refusal)),
+            NotTaken::Refused(refusal) => {
+                at_least = refusal.retry_after;
+                (refusal.to_string(), Finding::of_transfer(&refusal))
+            }
             NotTaken::LinkLost(refusal) => {
                 self.drop_link();
                 (refusal.to_string(), Finding::of_transfer(&refusal))
@@ -402,7 +406,7 @@ impl Task {
                     warn!(device = %self.lane.device, %error, "a dead letter could not be brought up to date");
                 }
             }
-            Finding::Throttled => terms.session.hub.governor.throttled(&words),
+            Finding::Throttled => terms.session.hub.governor.throttled(&words, at_least),
             // Whatever else it is, the next transfer or link will meet it.
             _ => {}
         }

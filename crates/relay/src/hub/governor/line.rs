@@ -130,14 +130,14 @@ impl Line {
         }
     }
 
-    /// The hub refused one as too fast. Answers until when all wait, if that is news.
-    pub(super) fn refused(&mut self, now: Instant) -> Option<Instant> {
+    /// The hub refused one as too fast. Answers until when all wait, `at_least` so long, if that is news.
+    pub(super) fn refused(&mut self, now: Instant, at_least: Duration) -> Option<Instant> {
         if !self.pace.refused(now) {
             return None;
         }
         // From here on the pace limits.
         self.ramp = None;
-        let until = now + self.backoff.pause();
+        let until = now + self.backoff.pause().max(at_least);
         self.pause = Some(until);
         Some(until)
     }

@@ -171,29 +171,32 @@ impl Governor {
         }
         let wake = Arc::new(Notify::new());
         let place = Place { governor: self, budget, number: self.lock().line(budget).join(Arc::clone(&wake)) };
+        self.first_in_line(&wake, |state, now| {
+            let line = state.line(budget);
+            line.is_first(place.number).then(|| {
+                line.ready(now)?;
+                line.leave(place.number);
+                let number = line.go(true, now);
+                Ok(Turn { governor: Arc::clone(self), budget, number })
+            })
+        })
+        .await
+    }
+
+    /// Waits until `go` does: it answers nothing while others are first, else when to look again. Only the first in line
+    /// looks at the clock; it is woken when it has become that.
+    async fn first_in_line<T>(
+        &self,
+        wake: &Notify,
+        mut go: impl FnMut(&mut State, Instant) -> Option<Result<T, Instant>>,
+    ) -> T {
         loop {
-            // Only the first in line looks at the clock; it is woken when it has become that.
-            let look_at = {
-                let now = Instant::now();
-                let mut state = self.lock();
-                let line = state.line(budget);
-                if line.is_first(place.number) {
-                    match line.ready(now) {
-                        Ok(()) => {
-                            line.leave(place.number);
-                            let number = line.go(true, now);
-                            return Turn { governor: Arc::clone(self), budget, number };
-                        }
-                        Err(at) => Some(at),
-                    }
-                } else {
-                    None
-                }
-            };
-            match look_at {
-                Some(at) => tokio::select! {
+            let went = go(&mut self.lock(), Instant::now());
+            match went {
+                Some(Ok(gone)) => return gone,
+                Some(Err(look_at)) => tokio::select! {
                     () = wake.notified() => {}
-                    () = sleep_until(at) => {}
+                    () = sleep_until(look_at) => {}
                 },
                 None => wake.notified().await,
             }
@@ -212,10 +215,11 @@ impl Governor {
         self.lock().links.accepted(1, Instant::now());
     }
 
-    /// The hub says that devices send too fast: all wait a little, then fewer go.
-    pub(crate) fn throttled(&self, why: &str) {
+    /// The hub says that devices send too fast: all wait a little, as long as it asks if it says so, then fewer go.
+    pub(crate) fn throttled(&self, why: &str, asked: Option<Duration>) {
+        let asked = asked.unwrap_or_default().min(self.quota_pause);
         let mut state = self.lock();
-        if let Some(until) = state.sends.refused(Instant::now()) {
+        if let Some(until) = state.sends.refused(Instant::now(), asked) {
             metrics::counter!("hubward_hub_throttled_total", "budget" => "sends").increment(1);
             state.begin_hold(until, why, "throttled");
         }
@@ -223,7 +227,7 @@ impl Governor {
 
     /// The hub says that links are opened too fast. Those that are open go on.
     pub(crate) fn links_throttled(&self) {
-        if self.lock().links.refused(Instant::now()).is_some() {
+        if self.lock().links.refused(Instant::now(), Duration::ZERO).is_some() {
             metrics::counter!("hubward_hub_throttled_total", "budget" => "links").increment(1);
         }
     }

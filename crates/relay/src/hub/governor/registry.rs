@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use super::Governor;
 use super::line::Line;
@@ -90,37 +90,22 @@ impl Governor {
         let wake = Arc::new(Notify::new());
         let number = self.lock().registry.line(use_).join(Arc::clone(&wake));
         let place = Place { governor: self, use_, number };
-        loop {
-            let look_at = {
-                let now = Instant::now();
-                let registry = &mut self.lock().registry;
-                if registry.line(use_).is_first(place.number) {
-                    match registry.ready(use_, now) {
-                        Ok(()) => {
-                            registry.line(use_).leave(place.number);
-                            registry.take(use_, operations, now);
-                            registry.drifting.wake_first();
-                            return;
-                        }
-                        Err(at) => Some(at),
-                    }
-                } else {
-                    None
-                }
-            };
-            match look_at {
-                Some(at) => tokio::select! {
-                    () = wake.notified() => {}
-                    () = sleep_until(at) => {}
-                },
-                None => wake.notified().await,
-            }
-        }
+        self.first_in_line(&wake, |state, now| {
+            let registry = &mut state.registry;
+            registry.line(use_).is_first(place.number).then(|| {
+                registry.ready(use_, now)?;
+                registry.line(use_).leave(place.number);
+                registry.take(use_, operations, now);
+                registry.drifting.wake_first();
+                Ok(())
+            })
+        })
+        .await;
     }
 
     /// The hub says that its registry is used too fast: all who use it wait a little, then fewer go.
     pub(crate) fn registry_throttled(&self) {
-        if self.lock().registry.line.refused(Instant::now()).is_some() {
+        if self.lock().registry.line.refused(Instant::now(), Duration::ZERO).is_some() {
             metrics::counter!("hubward_hub_throttled_total", "budget" => "registry").increment(1);
         }
     }

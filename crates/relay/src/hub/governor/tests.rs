@@ -47,6 +47,15 @@ async fn at_first_only_so_many_go_as_any_hub_bears_and_more_with_each_that_it_ta
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_hub_that_says_for_how_long_is_left_alone_for_that_long() {
+    let governor = governor();
+    let begun = Instant::now();
+    governor.throttled("too fast", Some(Duration::from_secs(90)));
+    drop(governor.turn().await);
+    assert!(begun.elapsed() >= Duration::from_secs(90));
+}
+
+#[tokio::test(start_paused = true)]
 async fn after_a_throttle_all_wait_then_as_many_go_on_as_the_hub_took() {
     let governor = governor();
     warm(&governor);
@@ -55,8 +64,8 @@ async fn after_a_throttle_all_wait_then_as_many_go_on_as_the_hub_took() {
         drop(governor.turn().await);
         governor.accepted(1);
     }
-    governor.throttled("too fast");
-    governor.throttled("too fast");
+    governor.throttled("too fast", None);
+    governor.throttled("too fast", None);
     assert!(governor.holding().is_some() && governor.slows());
     let begun = Instant::now();
     let mut count = 0;
@@ -72,7 +81,7 @@ async fn after_a_throttle_all_wait_then_as_many_go_on_as_the_hub_took() {
 async fn lanes_get_their_turns_in_the_order_they_came() {
     let governor = governor();
     governor.give(&integration(), Some(s1()));
-    governor.throttled("too fast");
+    governor.throttled("too fast", None);
     let order = Arc::new(Mutex::new(Vec::new()));
     let lanes = (0..20).map(|lane| {
         let (governor, order) = (Arc::clone(&governor), Arc::clone(&order));
@@ -92,7 +101,7 @@ async fn lanes_get_their_turns_in_the_order_they_came() {
 #[tokio::test(start_paused = true)]
 async fn a_lane_that_stops_waiting_takes_no_turn_with_it() {
     let governor = governor();
-    governor.throttled("too fast");
+    governor.throttled("too fast", None);
     let mut first = Box::pin(governor.turn());
     let mut gone = Box::pin(governor.turn());
     let mut last = Box::pin(governor.turn());
@@ -116,7 +125,7 @@ async fn links_and_sends_have_budgets_of_their_own() {
     let begun = Instant::now();
     drop(governor.link_turn().await);
     assert!(begun.elapsed() >= Duration::from_millis(250));
-    governor.throttled("too fast");
+    governor.throttled("too fast", None);
     assert!(governor.try_turn().is_none());
 }
 
