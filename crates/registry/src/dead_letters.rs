@@ -197,6 +197,27 @@ impl Registry {
         rows.iter().map(|row| Row { table: "dead_letters", row }.offset("record_offset")).collect()
     }
 
+    /// The records of a device from an offset on that are dead letters of an integration.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn buried_from(
+        &self,
+        integration: &IntegrationId,
+        device: &DeviceId,
+        from: Offset,
+    ) -> Result<HashSet<Offset>, Error> {
+        let rows = sqlx::query(
+            "SELECT record_offset FROM dead_letters WHERE integration = $1 AND device = $2 AND record_offset >= $3",
+        )
+        .bind(integration.as_str())
+        .bind(device.as_str())
+        .bind(stored_offset(from))
+        .fetch_all(self.readers())
+        .await?;
+        rows.iter().map(|row| Row { table: "dead_letters", row }.offset("record_offset")).collect()
+    }
+
     /// How many dead letters each device of an integration has.
     ///
     /// # Errors

@@ -1,6 +1,8 @@
 //! What the data plane needs of the registry.
 
-use hubward_model::{DeviceId, DeviceName, IntegrationId, Timestamp};
+use std::collections::HashSet;
+
+use hubward_model::{DeviceId, DeviceName, IntegrationId, Offset, Timestamp};
 use hubward_registry::{Alarm, AlarmKey, Error, HubUsage, NewDeadLetter, NewExpired, ProgressUpdate, Registry, Saved};
 
 use crate::plan::{self, Plan};
@@ -54,6 +56,14 @@ impl Ledger {
         }
     }
 
+    pub(crate) fn is_alarm_open(&self, key: &AlarmKey) -> bool {
+        match self {
+            Self::Registry(registry) => registry.is_alarm_open(key),
+            #[cfg(test)]
+            Self::Memory(ledger) => ledger.is_alarm_open(key),
+        }
+    }
+
     /// Raises an alarm, or clears the one of this key.
     pub(crate) async fn alarm(&self, key: AlarmKey, alarm: Option<Alarm>) -> Result<(), Error> {
         match (self, alarm) {
@@ -76,6 +86,20 @@ impl Ledger {
                 ledger.add_dead_letter(letter);
                 Ok(())
             }
+        }
+    }
+
+    /// Which records of a device from `from` on are dead letters.
+    pub(crate) async fn buried_from(
+        &self,
+        integration: &IntegrationId,
+        device: &DeviceId,
+        from: Offset,
+    ) -> Result<HashSet<Offset>, Error> {
+        match self {
+            Self::Registry(registry) => registry.buried_from(integration, device, from).await,
+            #[cfg(test)]
+            Self::Memory(ledger) => Ok(ledger.buried_from(device, from)),
         }
     }
 

@@ -85,6 +85,8 @@ kinds! {
     BacklogFull = "backlog_full", "A backlog has reached its limit";
     /// Signals were dropped because a limit says so.
     Expired = "expired", "Signals expired undelivered";
+    /// Records on disk cannot be read, and signals may be among them.
+    SignalsDamaged = "signals_damaged", "Signals on disk are damaged";
     /// Signals of QoS 0 were dropped.
     Qos0Dropped = "qos0_dropped", "Signals of QoS 0 were dropped";
     /// The disk or the journal's share of it is full.
@@ -102,7 +104,10 @@ impl AlarmKind {
     /// somebody has acknowledged it.
     #[must_use]
     pub const fn is_event(self) -> bool {
-        matches!(self, Self::IdentityRecreated | Self::IdentityRekeyed | Self::Expired | Self::Qos0Dropped)
+        matches!(
+            self,
+            Self::IdentityRecreated | Self::IdentityRekeyed | Self::Expired | Self::SignalsDamaged | Self::Qos0Dropped
+        )
     }
 }
 

@@ -100,6 +100,9 @@ async fn a_filter_finds_counts_and_removes_what_it_names_alone() {
     let counts = HashMap::from([(board.clone(), 1), (other.clone(), 1)]);
     assert_eq!(registry.dead_letter_counts(&second).await.unwrap(), counts);
 
+    let from_2 = registry.buried_from(&azure, &board, Offset::from_raw(2)).await.unwrap();
+    assert!(from_2.into_iter().eq([Offset::from_raw(2)]), "of this device and integration, from there on");
+
     let of = |integration: &IntegrationId, device: &DeviceId| DeadLetterFilter {
         integration: Some(integration.clone()),
         device: Some(device.clone()),

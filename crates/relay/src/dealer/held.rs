@@ -180,10 +180,10 @@ impl Run {
         error!(integration = %self.shared.integration, error = %failure, "the hold file cannot be read");
     }
 
-    fn damaged_hold(&self) {
+    fn damaged_hold(&mut self) {
         error!(integration = %self.shared.integration, "entries of the hold file are damaged: skipped");
-        let label = self.shared.integration.as_str().to_owned();
-        metrics::counter!("hubward_gaps_total", "integration" => label).increment(1);
+        let cause = "entries of the hold file cannot be read: signals among them are lost".to_owned();
+        self.damaged(cause, "look at the disk and the system's log; what devices send from now on is kept anew");
     }
 }
 

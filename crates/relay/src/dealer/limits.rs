@@ -37,8 +37,11 @@ pub(super) type Expiring = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 pub(super) struct Outcome {
     device: DeviceId,
     reason: &'static str,
+    /// What no longer waits: signals, and bytes.
     count: u64,
     bytes: u64,
+    /// How many of them expired; the others had become dead letters before.
+    listed: u64,
     /// All that was given up stands before it.
     to: Offset,
     /// When the first that is left was received.
@@ -97,6 +100,7 @@ impl Run {
             OnFull::ExpireOldest => self.next_to_expire(&limits, &waiting, all),
             OnFull::Backpressure => None,
         };
+        self.end_old_alarm(&over);
         if over != self.over {
             self.tell_over(&limits, &over);
             self.over.clone_from(&over);
@@ -159,7 +163,7 @@ impl Run {
     /// Signals were given up, or could not be.
     pub(super) fn expired(&mut self, outcome: Outcome) {
         self.expiring = None;
-        let Outcome { device, reason, count, bytes, to, oldest, place, noted } = outcome;
+        let Outcome { device, reason, count, bytes, listed, to, oldest, place, noted } = outcome;
         let Some(member) = self.members.get_mut(&device) else { return };
         member.oldest = oldest;
         if !noted || count == 0 {
@@ -169,21 +173,32 @@ impl Run {
         }
         member.lane.thaw(to, place, count, bytes);
         self.finish_copy();
+        if listed == 0 {
+            return;
+        }
         let integration = self.shared.integration.clone();
-        warn!(%integration, %device, count, bytes, reason, "the oldest signals expired");
+        warn!(%integration, %device, count = listed, bytes, reason, "the oldest signals expired");
         let label = integration.as_str().to_owned();
-        metrics::counter!("hubward_expired_total", "integration" => label, "reason" => reason).increment(count);
+        metrics::counter!("hubward_expired_total", "integration" => label, "reason" => reason).increment(listed);
         self.shared.note_change();
         self.raise(Alarm {
             key: AlarmKey::binding(AlarmKind::Expired, &integration, &device),
-            cause: format!("the oldest signals expired: {count} at the limit {reason}, and perhaps more before"),
+            cause: format!("the oldest signals expired: {listed} at the limit {reason}, and perhaps more before"),
             remedy: "see `hubward integration expired`; see why the device's signals wait, or raise the limit"
                 .to_owned(),
         });
     }
 
-    fn raise(&mut self, alarm: Alarm) {
-        self.alarms.push((alarm.key.clone(), Some(alarm)));
+    /// An alarm that an earlier run raised is over, unless this one finds the same as soon as everything is counted.
+    fn end_old_alarm(&mut self, over: &HashSet<DeviceId>) {
+        if self.knows_alarm || !self.tallies.is_empty() || !self.held_tallies.is_empty() {
+            return;
+        }
+        self.knows_alarm = true;
+        let key = AlarmKey::integration(AlarmKind::BacklogFull, &self.shared.integration);
+        if over.is_empty() && self.over.is_empty() && self.shared.ledger.is_alarm_open(&key) {
+            self.alarms.push((key, None));
+        }
     }
 
     fn tell_over(&mut self, limits: &Limits, over: &HashSet<DeviceId>) {
@@ -210,8 +225,12 @@ impl Run {
 
 /// Gathers what is to be given up.
 struct Gathered {
+    /// Dead letters that a run recorded whose progress was lost: on show already.
+    buried: HashSet<Offset>,
     count: u64,
     bytes: u64,
+    /// Signals and bytes without the buried.
+    listed: (u64, u64),
     to: Offset,
     oldest: Option<Timestamp>,
     place: Option<HoldPosition>,
@@ -226,6 +245,10 @@ impl Gathered {
         }
         self.count += 1;
         self.bytes += weight(record);
+        if !self.buried.contains(&record.offset) {
+            self.listed.0 += 1;
+            self.listed.1 += weight(record);
+        }
         self.to = record.offset.next();
         true
     }
@@ -233,29 +256,52 @@ impl Gathered {
 
 impl Job {
     async fn run(self) -> Outcome {
-        let mut gathered = Gathered { count: 0, bytes: 0, to: self.position, oldest: None, place: None };
-        let all_read = self.gather(&mut gathered).await;
-        let mut noted = false;
-        if all_read && gathered.count > 0 {
-            let new = NewExpired {
-                integration: self.integration.clone(),
-                device: self.device.clone(),
-                from: self.position,
-                to: gathered.to,
-                count: gathered.count,
-                bytes: gathered.bytes,
-                reason: self.reason,
-                at: Timestamp::now(),
-            };
-            match self.ledger.add_expired(new).await {
-                Ok(()) => noted = true,
-                Err(failure) => {
-                    error!(device = %self.device, error = %failure, "what expired could not be noted: kept")
-                }
+        let mut gathered = Gathered {
+            buried: HashSet::new(),
+            count: 0,
+            bytes: 0,
+            listed: (0, 0),
+            to: self.position,
+            oldest: None,
+            place: None,
+        };
+        let noted = match self.ledger.buried_from(&self.integration, &self.device, self.position).await {
+            Ok(buried) => {
+                gathered.buried = buried;
+                self.gather(&mut gathered).await && self.note(&gathered).await
+            }
+            Err(failure) => {
+                error!(device = %self.device, error = %failure, "what is to expire cannot be told from dead letters: kept");
+                false
+            }
+        };
+        let Gathered { count, bytes, listed: (listed, _), to, oldest, place, .. } = gathered;
+        Outcome { device: self.device, reason: self.reason, count, bytes, listed, to, oldest, place, noted }
+    }
+
+    /// Puts on disk what is given up; answers whether progress may pass it.
+    async fn note(&self, gathered: &Gathered) -> bool {
+        let (count, bytes) = gathered.listed;
+        if count == 0 {
+            return true;
+        }
+        let new = NewExpired {
+            integration: self.integration.clone(),
+            device: self.device.clone(),
+            from: self.position,
+            to: gathered.to,
+            count,
+            bytes,
+            reason: self.reason,
+            at: Timestamp::now(),
+        };
+        match self.ledger.add_expired(new).await {
+            Ok(()) => true,
+            Err(failure) => {
+                error!(device = %self.device, error = %failure, "what expired could not be noted: kept");
+                false
             }
         }
-        let Gathered { count, bytes, to, oldest, place } = gathered;
-        Outcome { device: self.device, reason: self.reason, count, bytes, to, oldest, place, noted }
     }
 
     /// Reads what waits, the oldest first, in the hold file and then in the journal.
@@ -276,9 +322,12 @@ impl Job {
                     break;
                 }
                 for (at, record) in &chunk.records {
+                    if record.device.as_ref() != Some(&self.device) || !follow.takes(record) {
+                        // What a copy on its way has added for this device will be needed: nothing moves past that.
+                        continue;
+                    }
                     gathered.place = Some(*at);
-                    let ours = record.device.as_ref() == Some(&self.device) && follow.takes(record);
-                    if ours && !gathered.take(self, record) {
+                    if !gathered.take(self, record) {
                         return true;
                     }
                 }

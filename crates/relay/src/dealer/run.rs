@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_util::future::select_all;
 use hubward_journal::{Chunk, HeldChunk, HoldError, HoldPosition, ReadError};
 use hubward_model::{DeviceId, Offset, Record, Timestamp};
-use hubward_registry::{Alarm, AlarmKey};
+use hubward_registry::{Alarm, AlarmKey, AlarmKind};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
@@ -74,6 +74,8 @@ pub(super) struct Run {
     pub(super) over: HashSet<DeviceId>,
     pub(super) tools_over: Over,
     pub(super) is_over: bool,
+    /// Whether an alarm that an earlier run raised about that was looked for.
+    pub(super) knows_alarm: bool,
     pub(super) expiring: Option<Expiring>,
     /// Alarms to raise and to clear, with the next save.
     pub(super) alarms: Vec<(AlarmKey, Option<Alarm>)>,
@@ -140,6 +142,7 @@ impl Run {
             over: HashSet::new(),
             tools_over,
             is_over: false,
+            knows_alarm: false,
             expiring: None,
             alarms: Vec::new(),
             shared,
@@ -359,10 +362,27 @@ impl Run {
     }
 
     /// Records are missing from the journal; nothing else may be skipped without a word either.
-    pub(super) fn gap(&self, from: Offset, to: Offset) {
+    pub(super) fn gap(&mut self, from: Offset, to: Offset) {
         error!(integration = %self.shared.integration, %from, %to, "records are missing from the journal: skipped");
-        let label = self.shared.integration.as_str().to_owned();
-        metrics::counter!("hubward_gaps_total", "integration" => label).increment(1);
+        if self.members.is_empty() {
+            // Whatever it was, nobody here needs it.
+            return;
+        }
+        let cause = format!("records {from} to {to} of the journal cannot be read: signals among them are lost");
+        self.damaged(cause, "see 'hubward journal verify' for what is damaged, and look at the disk");
+    }
+
+    /// Signals that were kept may be lost: somebody is told.
+    pub(super) fn damaged(&mut self, cause: String, remedy: &str) {
+        let integration = &self.shared.integration;
+        metrics::counter!("hubward_gaps_total", "integration" => integration.as_str().to_owned()).increment(1);
+        let key = AlarmKey::integration(AlarmKind::SignalsDamaged, integration);
+        self.raise(Alarm { key, cause, remedy: remedy.to_owned() });
+    }
+
+    /// Raises an alarm with the next save.
+    pub(super) fn raise(&mut self, alarm: Alarm) {
+        self.alarms.push((alarm.key.clone(), Some(alarm)));
     }
 }
 

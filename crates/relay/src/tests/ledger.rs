@@ -1,6 +1,6 @@
 //! A registry in memory, of one integration.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hubward_iothub::connection_string::SharedAccessKey;
@@ -81,6 +81,11 @@ impl MemoryLedger {
         self.lock().dead.clone()
     }
 
+    pub(crate) fn buried_from(&self, device: &DeviceId, from: Offset) -> HashSet<Offset> {
+        let offsets = |letter: &NewDeadLetter| (letter.device == *device).then_some(letter.record.offset);
+        self.lock().dead.iter().filter_map(offsets).filter(|offset| *offset >= from).collect()
+    }
+
     pub(crate) fn expired(&self) -> Vec<NewExpired> {
         self.lock().expired.clone()
     }
@@ -96,6 +101,10 @@ impl MemoryLedger {
     /// Alarms raised (true) and cleared.
     pub(crate) fn alarms(&self) -> Vec<(AlarmKey, bool)> {
         self.lock().alarms.clone()
+    }
+
+    pub(crate) fn is_alarm_open(&self, key: &AlarmKey) -> bool {
+        self.lock().alarms.iter().rev().find(|(known, _)| known == key).is_some_and(|(_, raised)| *raised)
     }
 
     pub(crate) fn alarm(&self, key: AlarmKey, raised: bool) {

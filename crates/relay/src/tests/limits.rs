@@ -8,7 +8,7 @@ use std::time::Duration;
 use hubward_journal::testing::Running;
 use hubward_journal::{Journal, RealFiles, Waiter};
 use hubward_model::{DeviceId, Draft, IntegrationState, Kind, Message, OnFull, Timestamp};
-use hubward_registry::AlarmKind;
+use hubward_registry::{AlarmKey, AlarmKind};
 use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
@@ -28,6 +28,35 @@ fn over(world: &World) -> Vec<String> {
     let mut over: Vec<_> = world.over.subscribe().borrow().iter().map(ToString::to_string).collect();
     over.sort();
     over
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_alarm_of_an_earlier_run_is_over_when_no_more_waits_than_may() {
+    let mut world = World::new();
+    let device = world.device("d");
+    let key = AlarmKey::integration(AlarmKind::BacklogFull, &world.ledger.id());
+    world.ledger.alarm(key.clone(), true);
+    world.start().await;
+    world.publish(&device, "x");
+    world.settled().await;
+    sleep(Duration::from_secs(2)).await;
+    assert!(!world.ledger.is_alarm_open(&key));
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn signals_that_can_no_longer_be_read_are_never_passed_by_in_silence() {
+    let mut world = World::new();
+    let device = world.device("d");
+    world.publish(&device, "lost");
+    let there = world.publish(&device, "there");
+    world.records.lose(there);
+    world.start().await;
+    sleep(Duration::from_secs(2)).await;
+    let key = AlarmKey::integration(AlarmKind::SignalsDamaged, &world.ledger.id());
+    assert!(world.ledger.is_alarm_open(&key));
+    assert_eq!(world.hub.stored_of("d").len(), 1, "the rest is delivered");
+    world.stop().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -117,6 +146,37 @@ async fn the_oldest_expire_counted_and_listed_and_the_rest_arrives_in_order() {
     assert_eq!(count + shown.backlog, 400, "{expired:?}");
     assert!(shown.backlog <= 95 && shown.backlog >= 60, "{}", shown.backlog);
     assert!(world.ledger.alarms().iter().any(|(key, raised)| key.kind == AlarmKind::Expired && *raised));
+    world.hub.set("held", Mode::Fine);
+    world.poke_all();
+    world.settled().await;
+    world.check(true);
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_letter_whose_progress_was_lost_does_not_expire_as_well() {
+    let mut world = World::with(Options::default(), Duration::from_millis(10));
+    let held = world.device("held");
+    world.ledger.edit(|integration| {
+        integration.settings.on_full = OnFull::ExpireOldest;
+        integration.settings.device_backlog_limit = 100_000;
+    });
+    world.publish(&held, "poison");
+    world.start().await;
+    while world.ledger.dead().is_empty() {
+        sleep(Duration::from_millis(1)).await;
+    }
+    world.kill().await;
+    world.hub.set("held", Mode::Refused("com.microsoft:device-disabled"));
+    for n in 0..200 {
+        world.publish(&held, format!("{n} {}", "x".repeat(1000)));
+    }
+    world.start().await;
+    while world.ledger.expired().is_empty() {
+        sleep(Duration::from_millis(1)).await;
+    }
+    let poison = world.ledger.dead()[0].record.offset;
+    assert_eq!(world.ledger.expired()[0].from, poison, "it was given up along with the others");
     world.hub.set("held", Mode::Fine);
     world.poke_all();
     world.settled().await;

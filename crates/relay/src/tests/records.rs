@@ -66,6 +66,12 @@ impl MemoryRecords {
         self.retain();
     }
 
+    /// What stands before `before` can no longer be read.
+    pub(crate) fn lose(&self, before: Offset) {
+        locked(&self.kept).oldest = before;
+        locked(&self.list).retain(|record| record.offset >= before);
+    }
+
     pub(crate) fn need(&self, from: Offset) {
         locked(&self.kept).from = from;
         self.retain();
