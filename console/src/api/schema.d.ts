@@ -2169,6 +2169,36 @@ export interface components {
                 [key: string]: string;
             };
         };
+        /** @description What a hub takes in a day, and how much of it Hubward used. */
+        HubQuota: {
+            /** @description The hub's tier; where integrations on it say different ones, the one that takes least. */
+            tier: components["schemas"]["Tier"];
+            /**
+             * Format: int32
+             * @description Its units.
+             */
+            units: number;
+            /**
+             * Format: int64
+             * @description Messages a day that they take.
+             */
+            messages_per_day: number;
+            /**
+             * Format: int64
+             * @description Used today, as the meter of this tier counts: pieces of 4 KB, of F1 of 0.5 KB.
+             */
+            used: number;
+            /**
+             * Format: double
+             * @description The same in percent.
+             */
+            used_percent: number;
+            /**
+             * Format: double
+             * @description What it will be in percent at the end of the day if it goes on like this.
+             */
+            forecast_percent: number;
+        };
         /** @description A hub, over all integrations that send to it. */
         HubShow: {
             /** @description Its host name. */
@@ -2228,6 +2258,7 @@ export interface components {
              * @description What it will be at the end of the day if it goes on like this.
              */
             forecast_units_4k: number;
+            quota?: components["schemas"]["HubQuota"] | null;
             /** @description 00:00 UTC. */
             since: components["schemas"]["Timestamp"];
         };

@@ -18,6 +18,9 @@ export const count = (n: number) => whole.format(n)
 /** "1 device", "2 devices". */
 export const plural = (n: number, one: string, many = `${one}s`) => `${whole.format(n)} ${n === 1 ? one : many}`
 
+/** 12.345678 as 12.3 %. */
+export const share = (percent: number) => `${percent < 1 ? short.format(percent) : short.format(Math.round(percent * 10) / 10)} %`
+
 /** 2048 as 2 KB. */
 export function bytes(n: number): string {
   const units = ['bytes', 'KB', 'MB', 'GB', 'TB']

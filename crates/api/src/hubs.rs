@@ -12,7 +12,7 @@ use crate::access::{Operate, Read};
 use crate::extract::Path;
 use crate::integrations::cause;
 use crate::shapes::Page;
-use crate::shapes::overview::{HubShow, HubUsed, Reconnected};
+use crate::shapes::overview::{HubQuota, HubShow, HubUsed, Reconnected};
 use crate::{ApiError, Services};
 
 const DAY: i64 = 86_400_000;
@@ -92,7 +92,21 @@ async fn shown(services: &Services, hub: HubShown) -> HubShow {
     // A tenth of an hour at least: the first minutes of a day say nothing about the rest of it.
     let passed = u64::try_from(now - since).unwrap_or(0).max(360_000);
     let day = DAY.unsigned_abs();
-    let forecast = u128::from(hub.used_today.units_4k) * u128::from(day) / u128::from(passed);
+    let forecast = |used: u64| {
+        let whole = u128::from(used) * u128::from(day) / u128::from(passed);
+        u64::try_from(whole).unwrap_or(u64::MAX).max(used)
+    };
+    let quota = hub.capacity.map(|capacity| {
+        let (used, all) = (hub.used_today.metered(capacity.tier()), capacity.messages_per_day());
+        HubQuota {
+            tier: capacity.tier(),
+            units: capacity.units(),
+            messages_per_day: all,
+            used,
+            used_percent: percent(used, all),
+            forecast_percent: percent(forecast(used), all),
+        }
+    });
     HubShow {
         host_name: hub.host_name,
         integrations,
@@ -105,7 +119,8 @@ async fn shown(services: &Services, hub: HubShown) -> HubShow {
         used_today: HubUsed {
             messages: hub.used_today.messages,
             units_4k: hub.used_today.units_4k,
-            forecast_units_4k: u64::try_from(forecast).unwrap_or(u64::MAX).max(hub.used_today.units_4k),
+            forecast_units_4k: forecast(hub.used_today.units_4k),
+            quota,
             since: Timestamp::from_millis(since),
         },
         last_error: hub.last_error,
@@ -116,4 +131,10 @@ async fn shown(services: &Services, hub: HubShown) -> HubShow {
         links_per_s: hub.pace.links,
         pace_given: hub.pace.given,
     }
+}
+
+/// With two digits: the first messages of a day are less than a hundredth.
+#[expect(clippy::cast_precision_loss, reason = "a share for people")]
+fn percent(used: u64, all: u64) -> f64 {
+    (used as f64 * 10_000.0 / all as f64).round() / 100.0
 }

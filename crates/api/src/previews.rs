@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hubward_journal::LookBack;
 use hubward_model::{
-    BodyFormat, DeviceId, DeviceKind, Draft, Kind, Message, MessageTopic, Offset, Qos, Record, Timestamp, pybytes,
+    BodyFormat, DeviceId, DeviceKind, Draft, Kind, Message, MessageTopic, Offset, Qos, Record, Tier, Timestamp, pybytes,
 };
 use hubward_registry::{Device, Settings, Traffic};
 use hubward_relay::{preview, provision};
@@ -232,28 +232,23 @@ fn uniform(signals: u64, bytes: u64) -> Traffic {
     }
 }
 
-/// How much of each tier a day takes (docs: IoT Hub quotas and throttling; messages a day of one unit, most units).
-/// More than four fifths of a tier is too near its end.
+/// How much of each tier a day takes. More than four fifths of a tier is too near its end.
 fn tiers(day: &Traffic) -> Vec<TierFit> {
-    let known = [
-        ("F1", 8_000, 1, day.units_half_k),
-        ("S1", 400_000, 200, day.units_4k),
-        ("S2", 6_000_000, 200, day.units_4k),
-        ("S3", 300_000_000, 10, day.units_4k),
-    ];
-    let fit = |(tier, per_unit, most, used): (&str, u64, u64, u64)| {
+    let fit = |tier: Tier| {
+        let (per_unit, most) = (tier.messages_per_day(), u64::from(tier.max_units()));
+        let used = if tier.meter_bytes() == 512 { day.units_half_k } else { day.units_4k };
         let wanted = used.saturating_add(used / 4).div_ceil(per_unit).max(1);
         let units = wanted.min(most);
         let messages_per_day = units * per_unit;
         TierFit {
-            tier: tier.to_owned(),
+            tier: tier.as_str().to_owned(),
             units,
             messages_per_day,
             used_percent: used.saturating_mul(100).div_ceil(messages_per_day),
             fits: wanted <= most,
         }
     };
-    known.into_iter().map(fit).collect()
+    [Tier::F1, Tier::S1, Tier::S2, Tier::S3].into_iter().map(fit).collect()
 }
 
 #[derive(Debug, Deserialize, IntoParams)]

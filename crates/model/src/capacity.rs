@@ -45,6 +45,12 @@ impl Capacity {
     pub fn units(self) -> u32 {
         self.units.get()
     }
+
+    /// How many messages a day all units together take, counted in pieces of [`Tier::meter_bytes`].
+    #[must_use]
+    pub fn messages_per_day(self) -> u64 {
+        self.tier.messages_per_day() * u64::from(self.units())
+    }
 }
 
 impl fmt::Display for Capacity {
@@ -64,6 +70,26 @@ impl Tier {
             Self::S3 => 10,
         }
     }
+
+    /// How many messages a day one unit takes (docs: IoT Hub quotas and throttling).
+    #[must_use]
+    pub const fn messages_per_day(self) -> u64 {
+        match self {
+            Self::F1 => 8_000,
+            Self::S1 => 400_000,
+            Self::S2 => 6_000_000,
+            Self::S3 => 300_000_000,
+        }
+    }
+
+    /// A message counts as one for each begun piece of this many bytes.
+    #[must_use]
+    pub const fn meter_bytes(self) -> u64 {
+        match self {
+            Self::F1 => 512,
+            Self::S1 | Self::S2 | Self::S3 => 4096,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -77,5 +103,12 @@ mod tests {
         let refused = Capacity::new(Tier::S3, 11).unwrap_err().to_string();
         assert_eq!(refused, "a hub of tier S3 has 1 to 10 units, not 11");
         assert!(Capacity::new(Tier::S1, 0).is_err());
+    }
+
+    #[test]
+    fn a_day_takes_what_is_documented_for_each_unit() {
+        let day = |tier, units| Capacity::new(tier, units).unwrap().messages_per_day();
+        assert_eq!([day(Tier::F1, 1), day(Tier::S1, 2), day(Tier::S3, 10)], [8_000, 800_000, 3_000_000_000]);
+        assert_eq!((Tier::F1.meter_bytes(), Tier::S1.meter_bytes()), (512, 4096));
     }
 }

@@ -169,6 +169,11 @@ pub fn units_4k(size: usize) -> u64 {
     (size as u64).div_ceil(4096).max(1)
 }
 
+/// How many messages of 0.5 KB the meter of a free hub counts for one of `size` bytes.
+pub(crate) fn units_half_k(size: usize) -> u64 {
+    (size as u64).div_ceil(512).max(1)
+}
+
 /// Whether `record` is a test message.
 #[must_use]
 pub fn is_test(record: &Record) -> bool {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hubward_model::{BindingState, IntegrationId, IntegrationState, Offset, Timestamp};
+use hubward_model::{BindingState, Capacity, IntegrationId, IntegrationState, Offset, Timestamp};
 use hubward_registry::{HubUsage, Integration};
 use tokio::time::Instant;
 
@@ -82,6 +82,8 @@ pub struct HubShown {
     pub holding: Option<Cause>,
     /// What it accepted from us today.
     pub used_today: HubUsage,
+    /// Its size, as the integrations on it say; of several that say something the least counts.
+    pub capacity: Option<Capacity>,
     /// How fast it may be used now.
     pub pace: PaceShown,
     /// The last trouble with it.
@@ -221,6 +223,8 @@ impl Lanes {
                 hub.holding = hub.holding.take().or_else(|| session.hub.governor.hold().map(of_hold));
                 hub.last_error = hub.last_error.take().or_else(|| last_error.map(|error| error.to_string()));
             }
+            let said = hub.capacity.into_iter().chain(integration.settings.capacity);
+            hub.capacity = said.min_by_key(|capacity| capacity.messages_per_day());
             hub.integrations.push(integration.id);
         }
         let now = Timestamp::now();
@@ -228,8 +232,7 @@ impl Lanes {
             // Counted by the name without the port.
             let host = hub.host_name.rsplit_once(':').map_or(hub.host_name.as_str(), |(host, _)| host);
             let saved = self.registry().hub_usage(host, now).await?;
-            hub.used_today.messages += saved.messages;
-            hub.used_today.units_4k += saved.units_4k;
+            hub.used_today.add(saved);
         }
         Ok(hubs.into_values().collect())
     }

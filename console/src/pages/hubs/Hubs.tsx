@@ -2,7 +2,7 @@ import { useQuery } from '@tanstack/react-query'
 import { Link } from 'wouter'
 import { calls } from '../../api/calls'
 import type { Hub } from '../../api/types'
-import { count } from '../../lib/format'
+import { count, share } from '../../lib/format'
 import { ProblemNote } from '../../ui/Note'
 import { Card, Empty, Page } from '../../ui/Page'
 import { type Shown, StateOf } from '../../ui/State'
@@ -25,7 +25,7 @@ export default function Hubs() {
         <Card>
           <div className="table-scroll" tabIndex={0} role="region" aria-label="Hubs">
             <table className="plain">
-              <thead><tr><th>Hub</th><th>State</th><th>Integrations</th><th className="num">Connections</th><th className="num">Links</th><th className="num">Messages today</th></tr></thead>
+              <thead><tr><th>Hub</th><th>State</th><th>Integrations</th><th className="num">Connections</th><th className="num">Links</th><th className="num">Messages today</th><th className="num">Of the quota</th></tr></thead>
               <tbody>
                 {list.data.items.map((hub) => (
                   <tr key={hub.host_name}>
@@ -35,6 +35,7 @@ export default function Hubs() {
                     <td className="num">{count(hub.connections)}</td>
                     <td className="num">{count(hub.links)}</td>
                     <td className="num">{count(hub.used_today.messages)}</td>
+                    <td className="num">{hub.used_today.quota ? share(hub.used_today.quota.used_percent) : '–'}</td>
                   </tr>
                 ))}
               </tbody>

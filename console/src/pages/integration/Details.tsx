@@ -1,6 +1,6 @@
 import { Link } from 'wouter'
 import type { Integration } from '../../api/types'
-import { count, dateTime, duration } from '../../lib/format'
+import { count, dateTime, duration, plural } from '../../lib/format'
 import { Ago } from '../../ui/Ago'
 import { sentence } from '../../ui/Note'
 import { Card, Facts, Tile } from '../../ui/Page'
@@ -33,6 +33,7 @@ export function Details({ it }: { it: Integration }) {
         ['Service', 'Microsoft Azure'],
         ['Azure IoT Hub', it.hub],
         ['Hostname', <Link key="h" href={`/hubs/${encodeURIComponent(it.host_name)}`} className="mono">{it.host_name}</Link>],
+        ['Tier and units', it.tier ? `${it.tier}, ${plural(it.units ?? 1, 'unit')}` : <Link key="s" href={`/integrations/${it.id}/edit`}>not said</Link>],
         ['Messages topic', <code key="t">{it.topic}</code>],
         ['Body', it.body === 'raw' ? 'as the device sent it, byte for byte' : 'decoded JSON'],
         ['Transport', transports.find((one) => one.value === it.transport)?.label ?? it.transport],

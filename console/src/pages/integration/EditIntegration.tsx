@@ -12,6 +12,7 @@ import { Card, Page } from '../../ui/Page'
 import { Waiting } from '../../ui/Waiting'
 import { removed } from '../device/RemoveDevice'
 import { DevicePicker } from '../wizard/DevicePicker'
+import { HubSize, type Size } from './HubSize'
 import { MessageFields } from '../wizard/MessageFields'
 import { say } from '../../ui/toast'
 
@@ -38,6 +39,8 @@ function Form({ it, bound }: { it: Integration; bound: Bound[] }) {
   const before = { name: it.name, topic: it.topic, body: it.body as 'raw' | 'json', transport: it.transport, template: it.device_id_template }
   const names = bound.filter((one) => one.state !== 'removing').map((one) => one.device)
   const [plan, setPlan] = useState(before)
+  const said = { tier: it.tier ?? '', units: it.units ?? 1 }
+  const [size, setSize] = useState<Size>(said)
   const [all, setAll] = useState(it.all_devices)
   const [chosen, setChosen] = useState(names)
   const [string, setString] = useState('')
@@ -48,6 +51,7 @@ function Form({ it, bound }: { it: Integration; bound: Bound[] }) {
   const leaving = all ? [] : names.filter((name) => !chosen.includes(name))
   const joining = all ? [] : chosen.filter((name) => !names.includes(name))
   const waiting = bound.filter((one) => leaving.includes(one.device)).reduce((sum, one) => sum + one.backlog, 0)
+  const resized = size.tier !== said.tier || (size.tier !== '' && size.units !== said.units)
   const save = useMutation({
     mutationFn: () => {
       const change: IntegrationChange = {}
@@ -56,6 +60,7 @@ function Form({ it, bound }: { it: Integration; bound: Bound[] }) {
       if (plan.body !== it.body) change.body = plan.body
       if (plan.transport !== it.transport) change.transport = plan.transport
       if (plan.template !== it.device_id_template) change.device_id_template = plan.template
+      if (resized) Object.assign(change, size.tier === '' ? { tier: '' } : size)
       if (all !== it.all_devices) change.all_devices = all
       if (joining.length > 0) change.add_devices = joining.map((device) => ({ device }))
       if (leaving.length > 0) Object.assign(change, { remove_devices: leaving, discard_backlog: discard })
@@ -64,13 +69,13 @@ function Form({ it, bound }: { it: Integration; bound: Bound[] }) {
     },
     onSuccess: (done) => {
       say(done.removed ? removed(done.removed) : 'Signals that wait go out with the new settings.', 'Saved')
-      for (const key of ['integration', 'bound', 'integrations', 'devices', 'device']) void queries.invalidateQueries({ queryKey: [key] })
+      for (const key of ['hubs', 'integration', 'bound', 'integrations', 'devices', 'device']) void queries.invalidateQueries({ queryKey: [key] })
       go(`/integrations/${it.id}`)
     },
   })
   const problem = save.error ? ProblemError.from(save.error) : undefined
   const blame = (field: string) => (problem?.field === field ? sentence(problem.message) : undefined)
-  const changed = JSON.stringify(plan) !== JSON.stringify(before) || all !== it.all_devices || joining.length > 0 || leaving.length > 0 || Boolean(string.trim())
+  const changed = JSON.stringify(plan) !== JSON.stringify(before) || resized || all !== it.all_devices || joining.length > 0 || leaving.length > 0 || Boolean(string.trim())
   const submit = (event: FormEvent) => {
     event.preventDefault()
     if (changed && (!parsed || parsed.ok)) save.mutate()
@@ -90,6 +95,7 @@ function Form({ it, bound }: { it: Integration; bound: Bound[] }) {
             </div>
           )}
         </Card>
+        <Card title="Size of the hub"><HubSize size={size} onChange={setSize} blame={blame} /></Card>
         <Card title="Connection string">
           <div className="stack">
             <Textarea label="New connection string" description={<>Only when its key was regenerated, and of the same hub: <code>{it.host_name}</code>. Empty: the old one stays. Signals go on meanwhile with the devices&apos; own keys.</>}

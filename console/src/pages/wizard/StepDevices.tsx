@@ -32,6 +32,8 @@ export function StepDevices({ draft }: { draft: DraftState }) {
     mutationFn: async () => calls.draftCreate(await draft.ensure(), {
       name: plan.name.trim(), topic: plan.topic, body: plan.body, transport: plan.transport, device_id_template: plan.template,
       all_devices: plan.all, devices: plan.all ? [] : plan.devices.map((device) => ({ device })), on_existing: plan.existing,
+      // Of a hub that was made here its size is known. Basic tiers are not among those that Hubward paces by.
+      ...(plan.service === 'azure' && !plan.have && plan.tier !== 'B1' ? { tier: plan.tier, units: plan.units } : {}),
     }, key.current),
     onSuccess: (made) => {
       void queries.invalidateQueries({ queryKey: ['integrations'] })

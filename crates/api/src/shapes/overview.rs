@@ -1,6 +1,6 @@
 //! The overview, and hubs.
 
-use hubward_model::Timestamp;
+use hubward_model::{Tier, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -143,9 +143,30 @@ pub struct HubUsed {
     pub units_4k: u64,
     /// What it will be at the end of the day if it goes on like this.
     pub forecast_units_4k: u64,
+    /// How much of the day's messages that is; null: no integration says the hub's tier and units.
+    #[serde(default)]
+    pub quota: Option<HubQuota>,
     /// 00:00 UTC.
     #[schema(value_type = words::Timestamp)]
     pub since: Timestamp,
+}
+
+/// What a hub takes in a day, and how much of it Hubward used.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct HubQuota {
+    /// The hub's tier; where integrations on it say different ones, the one that takes least.
+    #[schema(value_type = words::Tier)]
+    pub tier: Tier,
+    /// Its units.
+    pub units: u32,
+    /// Messages a day that they take.
+    pub messages_per_day: u64,
+    /// Used today, as the meter of this tier counts: pieces of 4 KB, of F1 of 0.5 KB.
+    pub used: u64,
+    /// The same in percent.
+    pub used_percent: f64,
+    /// What it will be in percent at the end of the day if it goes on like this.
+    pub forecast_percent: f64,
 }
 
 /// The pauses of a hub were ended.

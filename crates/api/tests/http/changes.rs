@@ -15,7 +15,7 @@ use tower::ServiceExt;
 use crate::kit::{Rig, request};
 
 /// An integration that nothing runs, with bindings of these devices.
-async fn integration(rig: &Rig, name: &str, devices: &[DeviceId]) -> String {
+pub(crate) async fn integration(rig: &Rig, name: &str, devices: &[DeviceId]) -> String {
     let new = NewIntegration {
         name: name.parse().unwrap(),
         host_name: "localhost:1".to_owned(),
@@ -34,7 +34,7 @@ async fn integration(rig: &Rig, name: &str, devices: &[DeviceId]) -> String {
     made.id.to_string()
 }
 
-async fn devices(rig: &Rig, prefix: &str, number: usize) -> Vec<DeviceId> {
+pub(crate) async fn devices(rig: &Rig, prefix: &str, number: usize) -> Vec<DeviceId> {
     let new = |n: usize| NewDevice::new(format!("{prefix}-{n:05}").parse().unwrap(), DeviceKind::Mqtt);
     let made = rig.services.registry.add_devices((0..number).map(new).collect()).await.unwrap();
     made.into_iter().map(|one| one.value.id).collect()

@@ -6,6 +6,7 @@ mod access;
 mod alarms;
 mod changes;
 mod handlers;
+mod hubs;
 mod kit;
 mod openapi;
 mod operations;

@@ -459,8 +459,13 @@ impl Task {
 
 /// What the hub's meter counts of these.
 fn metered(batch: &[D2cMessage]) -> HubUsage {
-    let units = batch.iter().map(|message| message::units_4k(encoded_size(message))).sum();
-    HubUsage { messages: batch.len() as u64, units_4k: units }
+    let mut used = HubUsage { messages: batch.len() as u64, ..HubUsage::default() };
+    for message in batch {
+        let size = encoded_size(message);
+        used.units_4k += message::units_4k(size);
+        used.units_half_k += message::units_half_k(size);
+    }
+    used
 }
 
 /// Why a signal is given up.
