@@ -67,7 +67,6 @@ pub(crate) async fn page(
     _: Request,
 ) -> Result<Response, ApiError> {
     check_metrics(&services, peer.map(|Extension(peer)| peer), &headers).await?;
-    metrics::take(&services).await;
-    let text = services.metrics.render();
+    let text = metrics::page(&services).await;
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
 }

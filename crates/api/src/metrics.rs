@@ -1,6 +1,10 @@
 //! The metrics page: every figure there is, with what it means. Tests compare the table with what the code records and
 //! with `docs/operations.md`.
 
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use hubward_journal::{COMMIT_BOUNDS, Info};
 use hubward_registry::AlarmKind;
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge};
 
@@ -51,6 +55,12 @@ pub const METRICS: &[Metric] = &[
     metric("hubward_mqtt_refused_total", Counter, &["reason"], "connections, subscriptions and messages refused"),
     metric("hubward_journal_records_total", Counter, &[], "records committed to the journal"),
     metric("hubward_journal_commits_total", Counter, &[], "commits, one sync of the disk each"),
+    metric(
+        "hubward_journal_commit_seconds",
+        Histogram,
+        &[],
+        "how long commits took, from the write to the end of the sync",
+    ),
     metric("hubward_journal_failed_commits_total", Counter, &[], "commits whose write or sync failed"),
     metric("hubward_journal_refused_total", Counter, &["reason"], "records that the journal did not take"),
     metric("hubward_journal_removed_segments_total", Counter, &[], "segments removed after their time"),
@@ -100,10 +110,34 @@ pub fn describe() {
     }
 }
 
+/// The whole page.
+pub(crate) async fn page(services: &Services) -> String {
+    let info = services.journal.info();
+    take(services, &info).await;
+    let mut text = services.metrics.render();
+    let times = &info.commit_times;
+    counted_histogram("hubward_journal_commit_seconds", &COMMIT_BOUNDS, &times.counts, times.sum, &mut text);
+    text
+}
+
+/// A histogram that somebody counts already: so many up to each bound, and over all of them. The recorder takes single
+/// values only.
+fn counted_histogram(name: &str, bounds: &[Duration], counts: &[u64], sum: Duration, text: &mut String) {
+    let help = METRICS.iter().find(|metric| metric.name == name).map_or("", |metric| metric.help);
+    let bounds = bounds.iter().map(|bound| bound.as_secs_f64().to_string()).chain(["+Inf".to_owned()]);
+    let mut total = 0;
+    let mut lines = format!("# HELP {name} {help}\n# TYPE {name} histogram\n");
+    for (bound, count) in bounds.zip(counts) {
+        total += count;
+        let _ = writeln!(lines, "{name}_bucket{{le=\"{bound}\"}} {total}");
+    }
+    let _ = writeln!(lines, "{name}_sum {}\n{name}_count {total}", sum.as_secs_f64());
+    text.push_str(&lines);
+}
+
 /// Figures that somebody keeps already are taken when the page is asked for.
 #[allow(clippy::cast_precision_loss, reason = "a gauge is a float")]
-pub(crate) async fn take(services: &Services) {
-    let info = services.journal.info();
+async fn take(services: &Services, info: &Info) {
     counter!("hubward_journal_records_total").absolute(info.records);
     counter!("hubward_journal_commits_total").absolute(info.commits);
     counter!("hubward_journal_failed_commits_total").absolute(info.failed_commits);
@@ -142,4 +176,27 @@ async fn take_stored(services: &Services) -> Result<(), crate::ApiError> {
         gauge!("hubward_webhook_waiting").set(webhook.waiting as f64);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_counted_histogram_is_shown_as_prometheus_reads_it() {
+        let bounds = [Duration::from_millis(1), Duration::from_millis(20), Duration::from_secs(5)];
+        let mut text = "before 1\n".to_owned();
+        let sum = Duration::from_micros(6_001_500);
+        counted_histogram("hubward_journal_commit_seconds", &bounds, &[2, 0, 3, 1], sum, &mut text);
+        let shown = "before 1\n\
+            # HELP hubward_journal_commit_seconds how long commits took, from the write to the end of the sync\n\
+            # TYPE hubward_journal_commit_seconds histogram\n\
+            hubward_journal_commit_seconds_bucket{le=\"0.001\"} 2\n\
+            hubward_journal_commit_seconds_bucket{le=\"0.02\"} 2\n\
+            hubward_journal_commit_seconds_bucket{le=\"5\"} 5\n\
+            hubward_journal_commit_seconds_bucket{le=\"+Inf\"} 6\n\
+            hubward_journal_commit_seconds_sum 6.0015\n\
+            hubward_journal_commit_seconds_count 6\n";
+        assert_eq!(text, shown);
+    }
 }

@@ -28,11 +28,19 @@ fn sources() -> Vec<(PathBuf, String)> {
     sources
 }
 
+/// What code says that records a figure; the last one shows what somebody has counted.
+const RECORDS: [(&str, Kind); 4] = [
+    ("counter!(", Kind::Counter),
+    ("gauge!(", Kind::Gauge),
+    ("histogram!(", Kind::Histogram),
+    ("    counted_histogram(", Kind::Histogram),
+];
+
 /// Every figure that the code records: its kind and its labels, by name.
 fn recorded() -> BTreeMap<String, (Kind, BTreeSet<String>)> {
     let mut found: BTreeMap<String, (Kind, BTreeSet<String>)> = BTreeMap::new();
     for (path, text) in sources() {
-        for (word, kind) in [("counter!(", Kind::Counter), ("gauge!(", Kind::Gauge), ("histogram!(", Kind::Histogram)] {
+        for (word, kind) in RECORDS {
             for (at, _) in text.match_indices(word) {
                 let before = text[..at].chars().next_back().unwrap_or(' ');
                 if before == '_' || before.is_alphanumeric() {
