@@ -240,6 +240,20 @@ impl Lane {
         self.wake.notify_one();
     }
 
+    /// What asking the hub's registry found of its identity: shown as long as it holds, whatever the hub says on the wire.
+    pub(crate) fn found(&self, shows: BindingState, why: &str) {
+        self.lock().found(shows, why);
+    }
+
+    /// What was found of its identity is over: it tries again now.
+    pub(crate) fn look_again(&self) {
+        let mut state = self.lock();
+        state.found = None;
+        state.poked = true;
+        drop(state);
+        self.wake.notify_one();
+    }
+
     /// Sends a dead letter again, before anything else.
     pub(crate) fn again(&self, again: Again) {
         let mut state = self.lock();
@@ -361,6 +375,18 @@ impl Lane {
     /// The lane cannot deliver: it gives back all it holds and shows why.
     fn give_back(&self, shows: BindingState, why: &str) {
         self.lock().give_back(shows, why, &self.shared.hub.budget);
+    }
+
+    /// Its identity is refused: as `give_back`; what was found of it already is the better word.
+    fn give_back_refused(&self, shows: BindingState, why: &str) {
+        let mut state = self.lock();
+        state.give_back(shows, why, &self.shared.hub.budget);
+        state.show_found();
+    }
+
+    /// Its identity is taken again.
+    fn is_well(&self) {
+        self.lock().is_well();
     }
 
     /// Its link is up: it may be dealt to.

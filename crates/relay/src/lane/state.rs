@@ -88,6 +88,8 @@ pub(super) struct State {
     pub(super) attached: bool,
     shows: BindingState,
     pub(super) last_error: Option<Arc<str>>,
+    /// What the hub's registry said of its identity while it holds, and why.
+    pub(super) found: Option<(BindingState, Arc<str>)>,
     pub(super) waits_since: Option<Instant>,
     pub(super) identity: Identity,
     pub(super) again: Vec<Again>,
@@ -127,6 +129,7 @@ impl State {
             attached: false,
             shows: BindingState::Delivering,
             last_error: None,
+            found: None,
             waits_since: None,
             identity: plan.identity.clone(),
             again: Vec::new(),
@@ -363,6 +366,27 @@ impl State {
         self.cap = PROBATION_BYTES.min(self.cap);
         self.shows = shows;
         self.last_error = Some(why.into());
+    }
+
+    /// A lane that is well meanwhile knows better.
+    pub(super) fn found(&mut self, shows: BindingState, why: &str) {
+        if self.unwell {
+            self.found = Some((shows, why.into()));
+            self.show_found();
+        }
+    }
+
+    pub(super) fn show_found(&mut self) {
+        if let Some((shows, why)) = &self.found {
+            self.shows = *shows;
+            self.last_error = Some(Arc::clone(why));
+        }
+    }
+
+    pub(super) fn is_well(&mut self) {
+        self.found = None;
+        self.shows = BindingState::Delivering;
+        self.last_error = None;
     }
 
     /// Gives back what it holds, so that it can go on at what it had not settled.

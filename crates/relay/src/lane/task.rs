@@ -270,7 +270,7 @@ impl Task {
     async fn held(&mut self, finding: Finding, words: &str) {
         let lane = Arc::clone(&self.lane);
         warn!(integration = %lane.shared.integration, device = %lane.device, finding = finding.as_str(), words, "lane held");
-        lane.give_back(finding.state(), words);
+        lane.give_back_refused(finding.state(), words);
         lane.shared.trials.refused(&lane.device, words);
         lane.refuse_again(words);
         self.close().await;
@@ -430,6 +430,7 @@ impl Task {
 
     fn is_well(&mut self) {
         self.suspected = None;
+        self.lane.is_well();
         self.lane.shared.is_well(&self.lane.device);
     }
 

@@ -28,7 +28,14 @@ impl LaneControl for Lanes {
     fn look_again(&self, integration: &IntegrationId, devices: &[DeviceId]) {
         if let Some(shared) = self.showing(integration).shared {
             let roster = shared.roster();
-            devices.iter().filter_map(|device| roster.get(device)).for_each(|lane| lane.poke());
+            devices.iter().filter_map(|device| roster.get(device)).for_each(|lane| lane.look_again());
+        }
+    }
+
+    fn found(&self, integration: &IntegrationId, device: &DeviceId, shows: BindingState, why: &str) {
+        let shared = self.showing(integration).shared;
+        if let Some(lane) = shared.and_then(|shared| shared.roster().get(device).cloned()) {
+            lane.found(shows, why);
         }
     }
 

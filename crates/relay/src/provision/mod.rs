@@ -50,7 +50,7 @@ use futures_util::future::BoxFuture;
 use hubward_iothub::endpoints::HostPolicy;
 use hubward_iothub::login::LoginReport;
 use hubward_iothub::registry;
-use hubward_model::{DeviceId, IntegrationId, Offset, Transport};
+use hubward_model::{BindingState, DeviceId, IntegrationId, Offset, Transport};
 use hubward_registry::{Integration, PendingDeletion, Registry};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -85,6 +85,9 @@ pub trait LaneControl: Send + Sync + 'static {
 
     /// Ends the pauses of these lanes: they try again now.
     fn look_again(&self, integration: &IntegrationId, devices: &[DeviceId]);
+
+    /// What asking the registry found of the identity of a lane that holds: it shows this until it is well again.
+    fn found(&self, integration: &IntegrationId, device: &DeviceId, shows: BindingState, why: &str);
 
     /// The devices whose lanes hold.
     fn unwell(&self, integration: &IntegrationId) -> Vec<DeviceId>;

@@ -388,3 +388,39 @@ async fn an_idle_integration_saves_nothing() {
     assert_eq!(world.ledger.saves(), before);
     world.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_lane_shows_what_the_registry_said_until_it_is_well_again() {
+    let mut world = World::new();
+    let device = world.device("d");
+    world.start().await;
+    // By AMQP a disabled identity is refused like one with other keys.
+    world.hub.set("d", Mode::Refused("amqp:unauthorized-access"));
+    world.publish(&device, "x");
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(world.shown(&device).state, BindingState::Held);
+    let lane = |world: &World| world.handle().face.showing().shared.unwrap().roster()[&device].clone();
+    lane(&world).found(BindingState::Disabled, "the identity d is disabled");
+    // It tries again and is refused again: that says less than what is known.
+    sleep(Duration::from_secs(600)).await;
+    let shown = world.shown(&device);
+    assert_eq!(
+        (shown.state, shown.last_error.as_deref()),
+        (BindingState::Disabled, Some("the identity d is disabled"))
+    );
+    // It is told to try again, and refused for another reason.
+    lane(&world).look_again();
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(world.shown(&device).state, BindingState::Held);
+    lane(&world).found(BindingState::Missing, "the identity d was deleted");
+    assert_eq!(world.shown(&device).state, BindingState::Missing);
+    world.hub.set("d", Mode::Fine);
+    world.settled().await;
+    let shown = world.shown(&device);
+    assert_eq!((shown.state, shown.last_error), (BindingState::Delivering, None));
+    // A word that comes too late is old.
+    lane(&world).found(BindingState::Disabled, "the identity d is disabled");
+    assert_eq!(world.shown(&device).state, BindingState::Delivering);
+    world.check(true);
+    world.stop().await;
+}

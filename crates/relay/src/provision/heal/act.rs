@@ -186,12 +186,14 @@ impl Shared {
             Answer::NoKeys => {
                 let cause = format!("the identity {identity} of {host} has no symmetric keys any more");
                 let remedy = "Hubward sends with device keys: set its authentication to symmetric keys in the portal";
+                self.lanes.found(id, device, BindingState::Held, &cause);
                 self.raise(AlarmKind::IdentityRefused, id, Some(device), (cause, remedy)).await;
             }
             Answer::HoldDisabled { reason } => {
                 let reason = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
                 let cause = format!("the identity {identity} is disabled at {host}{reason}; its signals wait here");
                 let remedy = "enable it in the hub: Hubward looks again by itself and sends what waits";
+                self.lanes.found(id, device, BindingState::Disabled, &cause);
                 self.raise(AlarmKind::IdentityDisabled, id, Some(device), (cause, remedy)).await;
                 self.clear(&[AlarmKind::IdentityMissing, AlarmKind::DeletedTwice], id, Some(device)).await;
             }
@@ -199,6 +201,7 @@ impl Shared {
                 let cause = format!("another client uses the identity {identity} of {host}");
                 let remedy = "find the other client and give it an identity of its own, or give this device another one; \
                               Hubward tries again after growing pauses of up to 15 min";
+                self.lanes.found(id, device, BindingState::Held, &cause);
                 self.raise(AlarmKind::LinkStolen, id, Some(device), (cause, remedy)).await;
             }
             Answer::GoOn => {
@@ -209,13 +212,16 @@ impl Shared {
                 rest.go_on.push(device.clone());
             }
             Answer::ClockOff(ahead) => {
-                self.raise(AlarmKind::ClockOff, id, None, clock_words(host, ahead)).await;
+                let words = clock_words(host, ahead);
+                self.lanes.found(id, device, BindingState::Held, &words.0);
+                self.raise(AlarmKind::ClockOff, id, None, words).await;
             }
             Answer::Filtered => {
                 let cause = format!(
                     "{host} refuses the identity {identity} although keys and clock are right: it may have an IP filter"
                 );
                 let remedy = "look at the hub's networking page (IP filter, private access) in the Azure portal";
+                self.lanes.found(id, device, BindingState::Held, &cause);
                 self.raise(AlarmKind::IdentityRefused, id, Some(device), (cause, remedy)).await;
             }
         }
@@ -289,6 +295,7 @@ impl Shared {
         if !self.registry.change_active_binding(id, change).await? {
             return Ok(());
         }
+        self.lanes.found(id, &binding.device, BindingState::Missing, &cause);
         let device = (kind != AlarmKind::ManyIdentitiesGone).then_some(&binding.device);
         self.clear(&[AlarmKind::IdentityDisabled], id, Some(&binding.device)).await;
         self.raise(kind, id, device, (cause, RECONCILE)).await;

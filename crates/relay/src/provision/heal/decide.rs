@@ -78,6 +78,19 @@ pub(super) struct Gone {
 }
 
 impl Gone {
+    /// `self` was counted; of `unseen` others, `missing` of the `sampled` that were asked about are gone. The answer errs
+    /// towards many: it is what the sample still allows, so that hardly ever are some made again that went with many.
+    pub(super) fn with_sample(self, unseen: usize, sampled: usize, missing: usize) -> Self {
+        let allowed = if sampled < unseen {
+            // Two standard deviations of a count, and what a count of none may hide.
+            let spread = (4 * missing).isqrt() + 2;
+            ((missing + spread) * unseen / sampled.max(1)).min(unseen)
+        } else {
+            missing
+        };
+        Self { gone: self.gone + allowed, of: self.of }
+    }
+
     /// Whether that is no single mishap.
     pub(super) fn is_many(self) -> bool {
         self.gone >= MANY && self.gone * 100 > self.of * MANY_PERCENT
@@ -230,6 +243,27 @@ mod tests {
             let asked = Policy { on_missing, asked: true };
             assert_eq!(decide(Finding::Missing, &Sight::Gone, asked, history), Answer::Recreate);
         }
+    }
+
+    #[test]
+    fn a_sample_is_read_as_badly_as_it_can_be_meant() {
+        let of = 10_000;
+        for (counted, sampled, missing, many) in [
+            // A fifth of 80 are 16. Whoever sees 9 of them may have been lucky.
+            (10, 80, 16, true),
+            (10, 80, 9, true),
+            (10, 80, 3, false),
+            // What was found gone for certain, or was made again lately, counts as what it is: luck with samples ends there.
+            (1990, 80, 0, true),
+            (2001, 80, 0, true),
+            (1700, 80, 0, false),
+        ] {
+            let gone = Gone { gone: counted, of }.with_sample(of - counted, sampled, missing);
+            assert_eq!(gone.is_many(), many, "{counted} counted, {missing} of {sampled}: {gone:?}");
+        }
+        // All were asked about: nothing is guessed.
+        assert_eq!(Gone { gone: 10, of: 100 }.with_sample(30, 30, 5), Gone { gone: 15, of: 100 });
+        assert_eq!(Gone { gone: 10, of: 100 }.with_sample(0, 0, 0), Gone { gone: 10, of: 100 });
     }
 
     #[test]

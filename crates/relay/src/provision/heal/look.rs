@@ -17,7 +17,7 @@ use crate::provision::{ProvisionError, Shared};
 /// Identities made again within so many milliseconds went together with those that are gone now.
 const TOGETHER_MILLIS: i64 = 3_600_000;
 /// Of a hub that no list shows whole, so many identities tell how many are gone.
-const SAMPLE: usize = 40;
+const SAMPLE: usize = 80;
 
 /// Whether healing may act on a binding in this state.
 pub(in crate::provision) fn is_active(state: BindingState) -> bool {
@@ -68,7 +68,7 @@ impl Shared {
         // A hash set has no order that anybody could know: the first are as good as any.
         let sample: Vec<&str> = unseen.iter().copied().take(SAMPLE).collect();
         let missing = hub.get_all(&sample).await?.into_iter().filter(Option::is_none).count();
-        Ok(Gone { gone: counted.gone + missing * unseen.len() / sample.len().max(1), of })
+        Ok(counted.with_sample(unseen.len(), sample.len(), missing))
     }
 
     /// Compares all of `bindings` with the hub by one list; none if that does not show all of the hub.

@@ -132,6 +132,25 @@ async fn many_gone_together_are_held_until_a_person_says_so() {
 }
 
 #[tokio::test]
+async fn many_gone_together_are_held_on_a_hub_that_no_list_shows_whole() {
+    let kit = Kit::with(1400).await;
+    let id = kit.create("plant").await;
+    // The list shows the first thousand that are left; of the rest some are asked about.
+    for n in 0..300 {
+        kit.delete(&format!("d{}", 1399 - n));
+    }
+    // More than are looked at in one go.
+    (0..70).for_each(|n| kit.suspect(&id, 1399 - n, Finding::Missing));
+    let held = || async {
+        let states = kit.states(&id).await;
+        states.iter().filter(|(_, state)| *state == BindingState::Missing).count()
+    };
+    until("all of them are held", || async { held().await == 70 }).await;
+    assert!(kit.alarm(AlarmKind::ManyIdentitiesGone, &id, None));
+    assert_eq!((kit.hub.inside().devices.len(), kit.audited("identity.recreate").await), (1100, 0));
+}
+
+#[tokio::test]
 async fn while_the_registry_cannot_be_asked_nothing_is_done() {
     let kit = Kit::with(1).await;
     let id = kit.create("plant").await;
@@ -205,6 +224,30 @@ async fn a_disabled_identity_holds_with_an_alarm_until_its_lane_is_well() {
     kit.suspicions.tell(&id, &kit.devices[0], Told::Well);
     until("it is over", || async { !kit.alarm(AlarmKind::IdentityDisabled, &id, Some(0)) }).await;
     assert_eq!(kit.audited("identity").await, 0, "nothing was done to it");
+}
+
+#[tokio::test]
+async fn what_the_registry_said_is_what_the_lane_is_to_show() {
+    let kit = Kit::with(4).await;
+    let request = Create { on_missing: OnMissing::Hold, ..kit.request("plant") };
+    let id = kit.provisioner.create(request).await.unwrap().id;
+    kit.hub.inside().devices.get_mut("d0").unwrap()["status"] = json!("disabled");
+    kit.delete("d1");
+    kit.hub.inside().devices.get_mut("d3").unwrap()["authentication"] = json!({"type": "selfSigned"});
+    // By AMQP a hub says the same of all of them.
+    (0..4).for_each(|device| kit.suspect(&id, device, Finding::Keys));
+    let found = |device: usize| kit.lanes.found.lock().unwrap().get(&kit.devices[device]).cloned();
+    for (device, shows, words) in [
+        (0, BindingState::Disabled, "is disabled at"),
+        (1, BindingState::Missing, "was deleted at"),
+        (3, BindingState::Held, "has no symmetric keys"),
+    ] {
+        until("the lane was told", || async { found(device).is_some() }).await;
+        let (told, why) = found(device).unwrap();
+        assert!(told == shows && why.contains(words), "{told}: {why}");
+    }
+    until("the well one tries again", || async { kit.lanes.woken.lock().unwrap().contains(&kit.devices[2]) }).await;
+    assert_eq!(found(2), None);
 }
 
 #[tokio::test]

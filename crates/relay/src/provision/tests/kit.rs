@@ -32,6 +32,8 @@ pub(super) struct Lanes {
     /// Who was told to try again.
     pub(super) woken: Mutex<Vec<DeviceId>>,
     pub(super) status: Mutex<HubStatus>,
+    /// What lanes were told of their identities, the last word of each.
+    pub(super) found: Mutex<HashMap<DeviceId, (BindingState, String)>>,
 }
 
 impl LaneControl for Lanes {
@@ -53,6 +55,10 @@ impl LaneControl for Lanes {
 
     fn look_again(&self, _: &IntegrationId, devices: &[DeviceId]) {
         self.woken.lock().unwrap().extend_from_slice(devices);
+    }
+
+    fn found(&self, _: &IntegrationId, device: &DeviceId, shows: BindingState, why: &str) {
+        self.found.lock().unwrap().insert(device.clone(), (shows, why.to_owned()));
     }
 
     fn unwell(&self, _: &IntegrationId) -> Vec<DeviceId> {
