@@ -19,7 +19,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         let stem = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
         let (version, name) = stem.split_once('_').ok_or_else(|| format!("{stem}: a migration is NUMBER_NAME.sql"))?;
         let version: i64 = version.parse().map_err(|_| format!("{stem}: a migration begins with its number"))?;
-        writeln!(list, "    ({version}, {:?}, include_str!({file:?})),", name.replace('_', " "))?;
+        // Relative to the package, so that what was built stays true where the repository is moved to.
+        let file = format!("/migrations/{stem}.sql");
+        let text = format!("include_str!(concat!(env!(\"CARGO_MANIFEST_DIR\"), {file:?}))");
+        writeln!(list, "    ({version}, {:?}, {text}),", name.replace('_', " "))?;
     }
     list.push_str("]\n");
     fs::write(Path::new(&env::var("OUT_DIR")?).join("migrations.rs"), list)?;
