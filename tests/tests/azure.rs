@@ -24,6 +24,12 @@ async fn the_program_for_azure_goes_through_at_the_local_hub_and_leaves_nothing(
         ("101 devices in one call", "413"),
         ("a method of a device that is away", "404"),
         ("DELETE without If-Match", "204"),
+        ("the statistics after one more device", "counts it at once"),
+        ("MQTT to a PUBLISH on a topic of no one", "closed"),
+        ("MQTT to a PUBLISH on another device's topic", "closed"),
+        ("MQTT to a SUBSCRIBE of sensors/#", "closed"),
+        ("the property mqtt-retain of a retained PUBLISH", "true"),
+        ("MQTT to a device whose token ends while it is connected", "closed"),
         ("`to` of an event sent over mqtt", "/devices/{id}/messages/events"),
         ("content type of an event sent over https", "application/octet-stream"),
     ] {

@@ -14,8 +14,10 @@ use hubward_tests::{Device, Hub, ServerOptions, World};
 use serde_json::Value;
 use tokio::task::JoinSet;
 
-/// What the server may hold more while it drains than after the warm-up.
+/// What the server may hold more while it drains the long backlog than while it drained the short ones of the warm-up.
 const GROWTH: u64 = 16 * 1024 * 1024;
+/// So many backlogs of a tenth come first: what is kept for speed is full then.
+const WARM_UPS: usize = 3;
 /// Operations a second that S1 with one unit allows.
 const ALLOWED: f64 = 100.0;
 const DEVICES: usize = 20;
@@ -47,13 +49,13 @@ async fn a_backlog_drains_as_fast_as_the_tier_allows_without_refusals_and_in_bou
     }
     // In the short one a transfer carries one signal, so that there are enough transfers to be paced.
     let (signals, size) = long.map_or((60, 140_000), |signals| (signals, 2_000));
-    if long.is_some() {
-        drain(&world, &mut devices, signals / 10, size).await;
+    let mut warm = resident_memory(world.server.pid().unwrap(), Duration::from_secs(2)).await.unwrap();
+    for _ in 0..long.map_or(0, |_| WARM_UPS) {
+        warm = warm.max(drain(&world, &mut devices, signals / 10, size).await.most_memory);
     }
-    let warm = resident_memory(world.server.pid().unwrap(), Duration::from_secs(2)).await.unwrap();
     let drained = drain(&world, &mut devices, signals, size).await;
     println!(
-        "{signals} signals in {} transfers in {:.1} s, {} refused; memory {} MB before, {} MB at most",
+        "{signals} signals in {} transfers in {:.1} s, {} refused; memory {} MB at most in the warm-up, {} MB at most",
         drained.taken,
         drained.time.as_secs_f64(),
         drained.refused,

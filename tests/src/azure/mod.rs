@@ -6,6 +6,7 @@
 //! asks the hub directly what only a hub can tell. `make test-azure` runs it against a real one, a test against ours.
 
 mod journey;
+mod mqtt_probes;
 mod place;
 mod probes;
 mod report;
@@ -23,6 +24,7 @@ pub async fn run(place: &Place) -> Result<Report> {
     let went = async {
         journey::walk(place, &run, &mut report).await?;
         probes::ask(place, &run, &mut report).await?;
+        mqtt_probes::ask(place, &run, &mut report).await?;
         rest::ask(place, &run, &mut report).await
     };
     let went = went.await;

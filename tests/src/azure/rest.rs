@@ -17,7 +17,11 @@ pub(super) async fn ask(place: &Place, run: &str, report: &mut Report) -> Result
     let rest = Rest::new(place)?;
     let id = format!("{run}-r");
     let path = format!("/devices/{id}");
+    let before = rest.devices().await?;
     place.make(&id).await?;
+    let after = rest.devices().await?;
+    let counted = if after > before { "counts it at once" } else { "does not count it yet" };
+    report.answer("2.2", "the statistics after one more device", format!("{counted} ({before}, then {after})"));
 
     report.answer("2.1", "a request without api-version", rest.ask(Method::GET, &path, "", &[], None).await?);
     let (_, etag) = rest.answer(Method::GET, &path, VERSION, &[], None).await?;
@@ -81,6 +85,14 @@ impl Rest {
         let tokens =
             TokenSource::policy(service.host_name.host(), &service.policy, key, Lifetime::DEFAULT, Clock::system());
         Ok(Self { client, base: format!("https://{host}:{port}"), tokens })
+    }
+
+    /// How many devices the hub's statistics count.
+    async fn devices(&self) -> Result<u64> {
+        let request = self.client.get(format!("{}/statistics/devices{VERSION}", self.base));
+        let response = request.header("authorization", self.tokens.token().expose()).send().await;
+        let said: Value = response.context("ask for statistics")?.json().await.context("read the statistics")?;
+        said["totalDeviceCount"].as_u64().with_context(|| format!("the statistics name no count: {said}"))
     }
 
     /// The status, the error's name and the first words of the answer.
