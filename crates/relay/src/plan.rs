@@ -60,9 +60,13 @@ pub(crate) fn position(binding: &Binding, progress: &Progress) -> Offset {
     entry.unwrap_or_else(|| progress.low_water.max(binding.start))
 }
 
-fn absent(binding: &Binding, progress: &Progress) -> (DeviceId, Absent) {
+/// The entry of a binding without lane.
+pub(crate) fn absent(binding: &Binding, progress: &Progress) -> (DeviceId, Absent) {
     let saved = progress.lanes.get(&binding.device).copied().unwrap_or_default();
-    (binding.device.clone(), Absent { position: position(binding, progress), saved, wanted: saved, last: None })
+    let position = position(binding, progress);
+    // Of its own, so that the low-water offset does not speak for it when that passes.
+    let wanted = hubward_registry::Lane { settled: Some(position), ..saved };
+    (binding.device.clone(), Absent { position, saved, wanted, last: None })
 }
 
 /// Reads the plan of `id` from the registry.

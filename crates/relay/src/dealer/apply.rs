@@ -105,9 +105,12 @@ impl Run {
     fn change(&mut self, plan: &Plan, session: Arc<Session>) {
         let known = std::mem::replace(&mut self.absent, plan.absent.clone());
         for (device, absent) in &mut self.absent {
-            // What is known here may not be saved yet.
-            if let Some(known) = known.get(device).filter(|known| known.needs() > absent.needs()) {
+            let Some(known) = known.get(device) else { continue };
+            if known.needs() > absent.needs() {
+                // What is known here may not be saved yet.
                 *absent = *known;
+            } else if known.wanted == absent.wanted && known.position == absent.position {
+                absent.last = known.last;
             }
         }
         let comes = |lane: &LanePlan| {
@@ -173,7 +176,7 @@ impl Run {
                 let place = HoldPosition::from_raw(part.from);
                 held_from = Some(held_from.map_or(place, |first| first.min(place)));
                 let follow = Follow { next: plan.position, until: part.until };
-                held.insert(plan.device.clone(), (Arc::clone(&lane), follow));
+                held.insert(plan.device.clone(), (Some(Arc::clone(&lane)), follow));
             }
             let mut member = Member { lane, saved, task: None, oldest: None };
             if !self.paused {
@@ -185,6 +188,7 @@ impl Run {
             self.begin_tally(from, behind);
         }
         self.begin_held_tally(held, held_from.unwrap_or_default());
+        self.look_up_ends();
         let roster = self.members.iter().map(|(device, member)| (device.clone(), Arc::clone(&member.lane)));
         self.shared.set_roster(roster.collect());
         self.shared.note_change();
@@ -201,7 +205,7 @@ impl Run {
         for (device, (member, _)) in std::mem::take(&mut self.leaving) {
             member.lane.leave();
             let at = member.lane.standing(self.head);
-            self.departed.insert(device, at.saved());
+            self.departs(device, at.saved());
         }
         self.members.values().for_each(|member| member.lane.leave());
         self.shared.set_roster(HashMap::new());

@@ -14,6 +14,7 @@ use hubward_model::{DeviceId, Kind, Offset, Record};
 use hubward_registry::Held;
 use tracing::error;
 
+use super::held::Follow;
 use super::run::Run;
 use crate::lane;
 use crate::records::{Hold, Reads, kept};
@@ -48,7 +49,7 @@ pub(crate) struct Absent {
     pub(crate) saved: hubward_registry::Lane,
     /// What is to be saved for it now.
     pub(crate) wanted: hubward_registry::Lane,
-    /// Behind the last of what stands in the hold file for it, if that was copied since the start.
+    /// Behind the last of what stands in the hold file for it, as soon as that was copied or looked up since the start.
     pub(crate) last: Option<Offset>,
 }
 
@@ -56,6 +57,19 @@ impl Absent {
     /// The first offset it will need of the journal.
     pub(crate) fn needs(&self) -> Offset {
         self.wanted.held.map_or(self.position, |held| held.until.max(self.position))
+    }
+
+    /// Its part of the hold file, if it is not known where that ends, and how to follow it there.
+    pub(super) fn unknown_end(&self) -> Option<(Held, Follow)> {
+        let held = self.wanted.held.filter(|held| held.until > self.position && self.last.is_none())?;
+        Some((held, Follow { next: self.position, until: held.until }))
+    }
+
+    /// The hold file was followed for it, to its end.
+    pub(super) fn followed_held(&mut self, follow: Follow) {
+        if self.unknown_end().is_some_and(|(held, _)| held.until == follow.until) {
+            self.last = Some(follow.next);
+        }
     }
 }
 
@@ -117,8 +131,9 @@ impl Run {
         let lanes = self.members.iter().map(|(device, member)| {
             (device, target(member.lane.standing(self.head).needs(), member.lane.held_last(self.head)))
         });
-        // Where an absent one's part of the hold file ends is not known if it is older than this start: that waits.
-        let known = self.absent.iter().filter(|(_, absent)| absent.wanted.held.is_none() || absent.last.is_some());
+        // Where an absent one's part of the hold file ends is looked up first, if it is older than this start.
+        let known =
+            self.absent.iter().filter(|(device, absent)| absent.unknown_end().is_none() && !self.is_leaving(device));
         let absent = known.map(|(device, absent)| (device, target(absent.needs(), absent.last)));
         let targets: HashMap<DeviceId, Target> = lanes
             .chain(absent)

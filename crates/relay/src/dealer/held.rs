@@ -39,10 +39,10 @@ pub(super) struct HeldScan {
     over_damage: bool,
 }
 
-/// Counts what stands in the hold file for lanes that begin there.
+/// Counts what stands in the hold file for lanes that begin there, and finds where it ends; also for bindings without lane.
 pub(super) struct HeldTally {
     pub(super) reads: HeldReads,
-    lanes: HashMap<DeviceId, (Arc<Lane>, Follow)>,
+    lanes: HashMap<DeviceId, (Option<Arc<Lane>>, Follow)>,
 }
 
 /// Follows one device's records through a hold file.
@@ -148,10 +148,28 @@ impl Run {
     }
 
     /// Counts what stands in the hold file for these lanes.
-    pub(super) fn begin_held_tally(&mut self, lanes: HashMap<DeviceId, (Arc<Lane>, Follow)>, from: HoldPosition) {
+    pub(super) fn begin_held_tally(
+        &mut self,
+        lanes: HashMap<DeviceId, (Option<Arc<Lane>>, Follow)>,
+        from: HoldPosition,
+    ) {
         if !lanes.is_empty() {
             self.held_tallies.push_back(HeldTally { reads: HeldReads::new(self.hold.clone(), from), lanes });
         }
+    }
+
+    /// Looks up where the parts of bindings without lane end, as far as that is not known.
+    pub(super) fn look_up_ends(&mut self) {
+        let unknown = self.absent.iter().filter(|(device, _)| !self.is_leaving(device));
+        let ends: Vec<_> =
+            unknown.filter_map(|(device, absent)| Some((device.clone(), absent.unknown_end()?))).collect();
+        let sought = |device: &DeviceId| {
+            self.held_tallies.iter().any(|tally| tally.lanes.get(device).is_some_and(|(lane, _)| lane.is_none()))
+        };
+        let ends: Vec<_> = ends.into_iter().filter(|(device, _)| !sought(device)).collect();
+        let Some(from) = ends.iter().map(|(_, (held, _))| held.from).min() else { return };
+        let lanes = ends.into_iter().map(|(device, (_, follow))| (device, (None, follow))).collect();
+        self.begin_held_tally(lanes, HoldPosition::from_raw(from));
     }
 
     /// The first of them got a chunk.
@@ -163,12 +181,22 @@ impl Run {
                     let of = record.device.as_ref().and_then(|device| tally.lanes.get_mut(device));
                     if let Some((lane, follow)) = of
                         && follow.takes(record)
+                        && let Some(lane) = lane
                     {
                         lane.count(record);
                     }
                 }
                 if chunk.records.is_empty() {
-                    tally.lanes.values().for_each(|(lane, follow)| lane.followed_held(follow.next));
+                    for (device, (lane, follow)) in &tally.lanes {
+                        match lane {
+                            Some(lane) => lane.followed_held(follow.next),
+                            None => {
+                                if let Some(absent) = self.absent.get_mut(device) {
+                                    absent.followed_held(*follow);
+                                }
+                            }
+                        }
+                    }
                     self.held_tallies.pop_front();
                 }
             }

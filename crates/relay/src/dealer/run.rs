@@ -290,7 +290,7 @@ impl Run {
         if let Some((member, _)) = self.leaving.remove(&device) {
             member.lane.leave();
             let standing = member.lane.standing(self.head);
-            self.departed.insert(device, standing.saved());
+            self.departs(device, standing.saved());
             self.shared.note_change();
             self.save_if_due();
         } else if let Some(member) = self.members.get_mut(&device) {
@@ -383,6 +383,13 @@ impl Run {
     /// Raises an alarm with the next save.
     pub(super) fn raise(&mut self, alarm: Alarm) {
         self.alarms.push((alarm.key.clone(), Some(alarm)));
+    }
+}
+
+impl Drop for Run {
+    /// Also when it is cut short: lanes and what they share hold each other.
+    fn drop(&mut self) {
+        self.shared.set_roster(HashMap::new());
     }
 }
 

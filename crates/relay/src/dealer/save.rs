@@ -123,7 +123,8 @@ impl Run {
             let at = member.lane.standing(self.head);
             lanes.push((device.clone(), at.saved()));
         }
-        let absent = self.absent.iter().filter(|(_, absent)| absent.wanted != absent.saved);
+        let absent =
+            self.absent.iter().filter(|(device, absent)| absent.wanted != absent.saved && !self.is_leaving(device));
         lanes.extend(absent.map(|(device, absent)| (device.clone(), absent.wanted)));
         self.low_water = low_water;
         (ProgressUpdate { integration: self.shared.integration.clone(), low_water, lanes }, needed_from)
@@ -147,6 +148,7 @@ impl Run {
                         absent.saved = lane;
                     }
                 }
+                self.look_up_ends();
                 self.pinned_from = done.needed_from;
                 if let Some(needed) = needed {
                     needed.advance(done.needed_from);
@@ -169,15 +171,29 @@ impl Run {
     pub(super) fn dismiss(&mut self, device: &DeviceId) {
         self.leave_scans(device);
         if let Some(member) = self.members.remove(device) {
-            member.lane.stop();
+            member.lane.dismiss(self.head);
             let until = Instant::now() + self.shared.options.drain_on_stop;
             if member.task.is_some() {
                 self.leaving.insert(device.clone(), (member, until));
             } else {
                 let at = member.lane.standing(self.head);
-                self.departed.insert(device.clone(), at.saved());
+                self.departs(device.clone(), at.saved());
             }
         }
+    }
+
+    /// A lane has left, and stood there. A binding that goes on without lane goes on from there: what was planned for it may
+    /// be older.
+    pub(super) fn departs(&mut self, device: DeviceId, lane: hubward_registry::Lane) {
+        if let (Some(absent), Some(position)) = (self.absent.get_mut(&device), lane.settled) {
+            *absent = Absent { position, saved: absent.saved, wanted: lane, last: None };
+        }
+        self.departed.insert(device, lane);
+    }
+
+    /// Whether the lane of `device` is leaving, so that what is known of its binding is not the last word.
+    pub(super) fn is_leaving(&self, device: &DeviceId) -> bool {
+        self.leaving.contains_key(device) || self.departed.contains_key(device)
     }
 }
 

@@ -195,6 +195,8 @@ impl Lane {
             state.leave_scan(scan, at, now_attached);
             state.becomes_hungry()
         };
+        // It may need less of the journal although it settled nothing.
+        self.shared.note_change();
         self.tell_if(hungry);
     }
 
@@ -220,6 +222,12 @@ impl Lane {
     /// Ends the lane after the transfer under way.
     pub(crate) fn stop(&self) {
         self.lock().stop = true;
+        self.wake.notify_one();
+    }
+
+    /// The same for good: from now on nobody deals to it, so that it does not stand where the main reader has come to.
+    pub(crate) fn dismiss(&self, head: Offset) {
+        self.lock().dismiss(head);
         self.wake.notify_one();
     }
 

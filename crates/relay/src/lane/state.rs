@@ -180,6 +180,14 @@ impl State {
         self.asked = false;
     }
 
+    /// It is to stop; what is read from `head` on is not dealt to it any more.
+    pub(super) fn dismiss(&mut self, head: Offset) {
+        self.stop = true;
+        if self.feed == Feed::Main {
+            self.detach_at(head.max(self.next));
+        }
+    }
+
     /// Whether it has to ask for a catch-up reader now; answers once.
     pub(super) fn becomes_hungry(&mut self) -> bool {
         let hungry = !self.asked && self.is_hungry();

@@ -102,3 +102,68 @@ async fn while_the_hub_is_away_or_the_integration_paused_nothing_is_pinned_and_n
         world.stop().await;
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_binding_without_lane_pins_nothing_over_restarts() {
+    let mut world = World::new();
+    let (conflict, other) = (world.device("conflict"), world.device("other"));
+    world.ledger.set_absent(&conflict, true);
+    world.start().await;
+    for round in 0..5 {
+        for n in 0..100 {
+            world.publish(&conflict, format!("{round} {n}"));
+            world.publish(&other, format!("{round} {n}"));
+        }
+        // What stands in the hold file is older than the last start, from the second round on.
+        all_goes(&world).await;
+        match round {
+            1 => world.refresh().await,
+            2 => {
+                world.kill().await;
+                world.start().await;
+            }
+            _ => {
+                world.stop().await;
+                world.start().await;
+            }
+        }
+    }
+    assert_eq!(world.records.hold().len(), 500);
+    world.ledger.set_absent(&conflict, false);
+    world.refresh().await;
+    world.settled().await;
+    world.check(true);
+    sleep(Duration::from_secs(6)).await;
+    assert_eq!(world.records.hold().len(), 0);
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_binding_that_loses_its_lane_goes_on_where_that_stood() {
+    for (waits, pauses) in [(false, false), (false, true), (true, false), (true, true)] {
+        let mut world = World::new();
+        let device = world.device("d");
+        world.start().await;
+        world.publish(&device, "before");
+        if waits {
+            world.settled().await;
+        }
+        // Its identity is to be made again, for example: what is read meanwhile is not dealt to it.
+        world.ledger.set_absent(&device, true);
+        world.refresh().await;
+        world.publish(&device, "meanwhile");
+        sleep(Duration::from_secs(10)).await;
+        for state in [IntegrationState::Paused, IntegrationState::Active].into_iter().filter(|_| pauses) {
+            world.ledger.edit(|integration| integration.state = state);
+            world.refresh().await;
+        }
+        all_goes(&world).await;
+        world.ledger.set_absent(&device, false);
+        world.refresh().await;
+        world.publish(&device, "after");
+        world.settled().await;
+        world.check(false);
+        assert_eq!(world.hub.stored_of("d").len(), 3);
+        world.stop().await;
+    }
+}

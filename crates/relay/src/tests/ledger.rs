@@ -19,6 +19,8 @@ pub(crate) struct MemoryLedger {
 struct State {
     integration: Integration,
     bindings: Vec<(DeviceId, Offset)>,
+    /// Those of them whose identity is in conflict: they have no lane.
+    absent: HashSet<DeviceId>,
     progress: Progress,
     dead: Vec<NewDeadLetter>,
     saves: usize,
@@ -47,6 +49,7 @@ impl MemoryLedger {
         let state = State {
             integration,
             bindings: Vec::new(),
+            absent: HashSet::new(),
             progress,
             dead: Vec::new(),
             saves: 0,
@@ -71,6 +74,33 @@ impl MemoryLedger {
         let mut state = self.lock();
         state.bindings.retain(|(bound, _)| bound != device);
         state.progress.lanes.remove(device);
+        state.absent.remove(device);
+    }
+
+    /// Whether it is bound.
+    pub(crate) fn is_bound(&self, device: &DeviceId) -> bool {
+        self.lock().bindings.iter().any(|(bound, _)| bound == device)
+    }
+
+    /// How many bindings have a lane.
+    pub(crate) fn lanes(&self) -> usize {
+        let state = self.lock();
+        state.bindings.iter().filter(|(device, _)| !state.absent.contains(device)).count()
+    }
+
+    /// Its identity is in conflict, or is not any more.
+    pub(crate) fn set_absent(&self, device: &DeviceId, absent: bool) {
+        let mut state = self.lock();
+        if absent {
+            state.absent.insert(device.clone());
+        } else {
+            state.absent.remove(device);
+        }
+    }
+
+    /// All get another key.
+    pub(crate) fn rekey(&self) {
+        self.lock().key = SharedAccessKey::random();
     }
 
     pub(crate) fn edit(&self, edit: impl FnOnce(&mut Integration)) {
@@ -121,22 +151,25 @@ impl MemoryLedger {
 
     pub(crate) fn plan(&self) -> Option<Plan> {
         let state = self.lock();
-        let lanes = state.bindings.iter().map(|(device, start)| {
+        let binding = |device: &DeviceId, start: Offset| Binding {
+            integration: state.integration.id.clone(),
+            device: device.clone(),
+            host_name: String::new(),
+            hub_device_id: device.to_string(),
+            state: BindingState::Delivering,
+            made_by_us: true,
+            generation_id: None,
+            start,
+            delivered: 0,
+            last_error: None,
+            failed_step: None,
+            created_at: Timestamp::from_millis(0),
+        };
+        let (without, with): (Vec<_>, Vec<_>) =
+            state.bindings.iter().partition(|(device, _)| state.absent.contains(device));
+        let lanes = with.into_iter().map(|(device, start)| {
             let saved = state.progress.lanes.get(device).copied().unwrap_or_default();
-            let binding = Binding {
-                integration: state.integration.id.clone(),
-                device: device.clone(),
-                host_name: String::new(),
-                hub_device_id: device.to_string(),
-                state: BindingState::Delivering,
-                made_by_us: true,
-                generation_id: None,
-                start: *start,
-                delivered: saved.delivered,
-                last_error: None,
-                failed_step: None,
-                created_at: Timestamp::from_millis(0),
-            };
+            let binding = binding(device, *start);
             LanePlan {
                 device: device.clone(),
                 pybytes: false,
@@ -148,7 +181,10 @@ impl MemoryLedger {
         });
         Some(Plan {
             low_water: state.progress.low_water,
-            absent: HashMap::new(),
+            absent: without
+                .iter()
+                .map(|(device, start)| plan::absent(&binding(device, *start), &state.progress))
+                .collect(),
             paused: state.integration.state == IntegrationState::Paused,
             lanes: lanes.collect(),
             integration: state.integration.clone(),

@@ -46,6 +46,28 @@ enum Step {
     },
     Pause,
     Resume,
+    /// It is taken out of the integration.
+    Unbind {
+        device: usize,
+    },
+    /// It is taken in again, if it is out.
+    Bind {
+        device: usize,
+    },
+    /// Its identity is in conflict: its binding has no lane.
+    Conflict {
+        device: usize,
+    },
+    /// The conflict is over.
+    Agrees {
+        device: usize,
+    },
+    /// What may wait is another from now on.
+    Limit {
+        limit: Option<u64>,
+    },
+    /// All identities have other keys.
+    Rekey,
 }
 
 /// What may wait: without limits, or so little that much expires.
@@ -70,7 +92,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
             .prop_map(|(device, count, size)| Step::Publish { device, count, size }),
         1 => device.clone().prop_map(|device| Step::Poison { device }),
         1 => device.clone().prop_map(|device| Step::TooLarge { device }),
-        3 => (device, mode).prop_map(|(device, mode)| Step::Fares { device, mode }),
+        3 => (device.clone(), mode).prop_map(|(device, mode)| Step::Fares { device, mode }),
         1 => Just(Step::HubAway),
         2 => Just(Step::HubBack),
         1 => (1..20u32).prop_map(|transfers| Step::Throttle { transfers }),
@@ -81,25 +103,36 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => (0..60u64).prop_map(|but| Step::LetGo { but }),
         1 => Just(Step::Pause),
         2 => Just(Step::Resume),
+        1 => device.clone().prop_map(|device| Step::Unbind { device }),
+        2 => device.clone().prop_map(|device| Step::Bind { device }),
+        1 => device.clone().prop_map(|device| Step::Conflict { device }),
+        2 => device.prop_map(|device| Step::Agrees { device }),
+        1 => limits().prop_map(|limit| Step::Limit { limit }),
+        1 => Just(Step::Rekey),
     ];
     proptest::collection::vec(step, 1..60)
 }
 
-async fn play(steps: Vec<Step>, limit: Option<u64>) {
+fn set_limit(world: &World, limit: Option<u64>) {
+    let limit = limit.unwrap_or(1 << 40);
+    world.ledger.edit(|integration| {
+        integration.settings.on_full = OnFull::ExpireOldest;
+        integration.settings.device_backlog_limit = limit;
+        integration.settings.backlog_limit = 3 * limit;
+        integration.settings.device_backlog_age = Duration::from_secs(u64::MAX / 1000);
+    });
+}
+
+async fn play(steps: Vec<Step>, limit: Option<u64>, chunk: usize) {
     // Small enough that lanes are detached and readers wait.
     let options = Options { budget_bytes: 96 << 10, lane_bytes: 16 << 10, ..Options::default() };
-    let mut world = World::with(options, Duration::from_millis(10));
+    let mut world = World::in_chunks(options, Duration::from_millis(10), chunk);
     let devices: Vec<_> = (0..DEVICES).map(|n| world.device(&format!("d{n}"))).collect();
     let repeats = steps
         .iter()
         .any(|step| matches!(step, Step::Kill | Step::HubAway | Step::Fares { mode: Mode::LosesWords { .. }, .. }));
     if let Some(limit) = limit {
-        world.ledger.edit(|integration| {
-            integration.settings.on_full = OnFull::ExpireOldest;
-            integration.settings.device_backlog_limit = limit;
-            integration.settings.backlog_limit = 3 * limit;
-            integration.settings.device_backlog_age = Duration::from_secs(u64::MAX / 1000);
-        });
+        set_limit(&world, Some(limit));
     }
     world.start().await;
     let mut serial = 0;
@@ -138,9 +171,32 @@ async fn play(steps: Vec<Step>, limit: Option<u64>) {
             }
             Step::Pause => set(&world, IntegrationState::Paused).await,
             Step::Resume => set(&world, IntegrationState::Active).await,
+            Step::Unbind { device } => world.unbind(&devices[device]).await,
+            Step::Bind { device } => {
+                if !world.ledger.is_bound(&devices[device]) {
+                    world.bind_again(&devices[device]).await;
+                }
+            }
+            Step::Conflict { device } => {
+                world.ledger.set_absent(&devices[device], true);
+                world.refresh().await;
+            }
+            Step::Agrees { device } => {
+                world.ledger.set_absent(&devices[device], false);
+                world.refresh().await;
+            }
+            Step::Limit { limit } => {
+                set_limit(&world, limit);
+                world.refresh().await;
+            }
+            Step::Rekey => {
+                world.ledger.rekey();
+                world.refresh().await;
+            }
         }
     }
     back(&world);
+    devices.iter().for_each(|device| world.ledger.set_absent(device, false));
     set(&world, IntegrationState::Active).await;
     world.records.let_go(world.records.durable());
     for device in &devices {
@@ -148,9 +204,11 @@ async fn play(steps: Vec<Step>, limit: Option<u64>) {
     }
     world.settled().await;
     world.check(repeats);
-    for device in &devices {
+    for device in devices.iter().filter(|device| world.ledger.is_bound(device)) {
         assert_eq!(world.shown(device).backlog, 0, "{device}");
     }
+    sleep(Duration::from_secs(10)).await;
+    assert!(world.records.kept() <= 1, "{} records are pinned", world.records.kept());
     world.stop().await;
 }
 
@@ -167,8 +225,10 @@ fn back(world: &World) {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
-    fn every_signal_is_delivered_or_a_dead_letter_in_order_and_nothing_is_skipped(steps in steps(), limit in limits()) {
+    fn every_signal_is_delivered_or_a_dead_letter_in_order_and_nothing_is_skipped(
+        steps in steps(), limit in limits(), chunk in 1..17usize,
+    ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-        runtime.block_on(play(steps, limit));
+        runtime.block_on(play(steps, limit, chunk));
     }
 }

@@ -29,6 +29,7 @@ struct Kept {
 /// A hold file in memory; what is there survives everything.
 #[derive(Clone)]
 pub(crate) struct MemoryHold {
+    chunk: usize,
     entries: Arc<Mutex<(u64, VecDeque<Record>)>>,
 }
 
@@ -47,7 +48,7 @@ impl MemoryRecords {
             durable: watch::Sender::new(Offset::from_raw(1)),
             to_go: watch::Sender::new(Offset::START),
             kept: Arc::new(Mutex::new(Kept { from: Offset::START, oldest: Offset::START })),
-            hold: MemoryHold { entries: Arc::new(Mutex::new((1, VecDeque::new()))) },
+            hold: MemoryHold { chunk, entries: Arc::new(Mutex::new((1, VecDeque::new()))) },
             chunk,
         }
     }
@@ -168,7 +169,7 @@ impl MemoryHold {
         let begin = from.to_raw().max(entries.0);
         let skip = usize::try_from(begin - entries.0).unwrap_or(usize::MAX);
         let places = (begin..).map(HoldPosition::from_raw);
-        let records: Vec<_> = places.zip(entries.1.iter().skip(skip).take(16).cloned()).collect();
+        let records: Vec<_> = places.zip(entries.1.iter().skip(skip).take(self.chunk).cloned()).collect();
         let end = HoldPosition::from_raw(entries.0 + entries.1.len() as u64);
         let next = records.last().map_or(end.max(from), |(place, _)| place.next());
         HeldChunk { records, next, damaged: false }

@@ -1,6 +1,6 @@
 //! One dealer with all that is around it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,6 +38,11 @@ pub(super) struct World {
     running: Option<(DealerHandle, JoinHandle<()>)>,
 }
 
+/// The offset in a message's id.
+fn raw_of(message: &D2cMessage) -> u64 {
+    message.message_id.rsplit('-').next().unwrap().parse().unwrap()
+}
+
 fn session(hub: &Arc<FakeHub>, options: &Options, pooled: bool) -> Arc<Session> {
     let presence = Arc::new(Presence::new());
     let uplink = if pooled {
@@ -71,6 +76,11 @@ impl World {
         Self::made(options, latency, false)
     }
 
+    /// One whose journal and hold file are read in chunks of so many records.
+    pub(super) fn in_chunks(options: Options, latency: Duration, chunk: usize) -> Self {
+        Self { records: MemoryRecords::new(chunk), ..Self::made(options, latency, false) }
+    }
+
     /// One whose links share connections.
     pub(super) fn pooled(options: Options) -> Self {
         Self::made(options, Duration::from_millis(10), true)
@@ -101,6 +111,26 @@ impl World {
         device
     }
 
+    /// Takes a device out: what was not sent of it is given up.
+    pub(super) async fn unbind(&mut self, device: &DeviceId) {
+        self.ledger.unbind(device);
+        self.refresh().await;
+        let stored: HashSet<u64> = self.hub.stored_of(device.as_str()).iter().map(raw_of).collect();
+        let (dead, expired) = (self.ledger.dead(), self.ledger.expired());
+        let published = self.published.entry(device.clone()).or_default();
+        published.retain(|(offset, _)| {
+            stored.contains(&offset.to_raw())
+                || dead.iter().any(|letter| letter.record.offset == *offset)
+                || expired.iter().any(|range| range.device == *device && range.from <= *offset && *offset < range.to)
+        });
+    }
+
+    /// Takes it in again, from here on.
+    pub(super) async fn bind_again(&mut self, device: &DeviceId) {
+        self.ledger.bind(device, self.records.durable());
+        self.refresh().await;
+    }
+
     pub(super) fn publish(&mut self, device: &DeviceId, payload: impl Into<Bytes>) -> Offset {
         self.publish_at(device, payload, Timestamp::from_millis(1))
     }
@@ -124,7 +154,10 @@ impl World {
             },
             note: Bytes::new(),
         });
-        self.published.entry(device.clone()).or_default().push((offset, payload));
+        // What a device sends that is in no integration is for nobody.
+        if self.ledger.is_bound(device) {
+            self.published.entry(device.clone()).or_default().push((offset, payload));
+        }
         offset
     }
 
@@ -196,7 +229,10 @@ impl World {
             loop {
                 if let Some(shared) = self.handle().face.showing().shared {
                     let head = shared.head();
-                    if shared.roster().values().all(|lane| lane.has_settled_before(target, head)) {
+                    let roster = shared.roster();
+                    // A device that came back gets its lane when the old one has left.
+                    let all = roster.len() == self.ledger.lanes();
+                    if all && roster.values().all(|lane| lane.has_settled_before(target, head)) {
                         return;
                     }
                 }
@@ -233,10 +269,7 @@ impl World {
                 .enumerate()
                 .filter(|(at, message)| stored[at + 1..].iter().all(|later| later.message_id != message.message_id))
                 // What arrived and whose word was lost may expire nevertheless.
-                .filter(|(_, message)| {
-                    let raw = message.message_id.rsplit('-').next().unwrap().parse().unwrap();
-                    !gone(device, Offset::from_raw(raw))
-                })
+                .filter(|(_, message)| !gone(device, Offset::from_raw(raw_of(message))))
                 .map(|(_, message)| message)
                 .collect();
             let expected: Vec<_> = published
@@ -244,8 +277,7 @@ impl World {
                 .filter(|(offset, _)| !dead.iter().any(|letter| letter.record.offset == *offset))
                 .filter(|(offset, _)| !gone(device, *offset))
                 .collect();
-            let ids: Vec<_> =
-                last.iter().map(|m| m.message_id.rsplit('-').next().unwrap().parse::<u64>().unwrap()).collect();
+            let ids: Vec<_> = last.iter().map(|message| raw_of(message)).collect();
             let wanted: Vec<_> = expected.iter().map(|(offset, _)| offset.to_raw()).collect();
             assert_eq!(ids, wanted, "{device}: order, or something lost or invented");
             for (message, (_, payload)) in last.iter().zip(&expected) {
