@@ -51,7 +51,7 @@ mod waiter;
 
 pub use committer::Committer;
 pub use error::{AppendError, Full, HoldError, OpenError, ReadError};
-pub use files::{File, Files, RealFiles};
+pub use files::{File, Files, Lock, RealFiles, Space};
 pub use history::HistoryQuery;
 pub use hold::{HeldChunk, HoldFile, HoldInfo, HoldPosition};
 pub use info::{COMMIT_BOUNDS, CommitTimes, Health, Info};

@@ -12,7 +12,7 @@ use futures_util::future::{BoxFuture, FutureExt};
 use hubward_api::shapes::alarms::WebhookTested;
 use hubward_api::{Access, Activity, Notifier, Peer, Services, router};
 use hubward_broker::{Authenticator, Broker, Grant, Login, Refusal};
-use hubward_journal::{Journal, Options, RealFiles};
+use hubward_journal::{Files, Journal, Options, RealFiles};
 use hubward_model::{DeviceId, Draft, Kind, Message, Offset, Problem, Qos, Timestamp};
 use hubward_registry::{ExposeSecret, KeySource, Registry, Role, SecretString};
 use hubward_relay::Relay;
@@ -130,12 +130,17 @@ impl Rig {
     }
 
     pub(crate) async fn with(change: impl FnOnce(&mut Services)) -> Self {
+        Self::on(Arc::new(RealFiles), 1 << 20, change).await
+    }
+
+    /// With a journal on these files, in segments of this size.
+    pub(crate) async fn on(files: Arc<dyn Files>, segment_bytes: u64, change: impl FnOnce(&mut Services)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("data")).unwrap();
         let keys = KeySource { text: None, file: folder.path().join("key") };
         let registry = Registry::open(&folder.path().join("data/registry.db"), keys).await.unwrap();
-        let options = Options { segment_bytes: 1 << 20, ..Options::new(folder.path().join("data/journal")) };
-        let (journal, committer) = Journal::open(options, Arc::new(RealFiles)).unwrap();
+        let options = Options { segment_bytes, ..Options::new(folder.path().join("data/journal")) };
+        let (journal, committer) = Journal::open(options, files).unwrap();
         let committer = std::thread::spawn(move || committer.run());
         let broker = Broker::new(hubward_broker::Options::default(), journal.clone(), Arc::new(Nobody));
         let relay = Relay::start(hubward_relay::Options::default(), registry.clone(), journal.clone()).await.unwrap();

@@ -12,4 +12,5 @@ mod openapi;
 mod operations;
 mod pages;
 mod rights;
+mod segments;
 mod session;
