@@ -41,6 +41,7 @@ export const calls = {
     return take(client.PATCH('/api/v1/devices/{device}', { params: { path: { device }, header: { 'If-Match': etag } }, body }))
   },
   rotate: (device: string, overlap: number) => take(client.POST('/api/v1/devices/{device}/rotate', both({ device }, { overlap }))),
+  rotateMany: (devices: string[], overlap: number) => take(client.POST('/api/v1/device-credentials/rotate', { body: { devices, overlap } })),
   disconnect: (device: string) => take(client.POST('/api/v1/devices/{device}/disconnect', path({ device }))),
   deviceRemoval: (device: string) => take(client.GET('/api/v1/devices/{device}/removal', path({ device }))),
   removeDevice: (device: string, discard_backlog: boolean) => take(client.DELETE('/api/v1/devices/{device}', both({ device }, { discard_backlog }))),
@@ -68,6 +69,7 @@ export const calls = {
     const { etag } = await takeVersioned(client.GET('/api/v1/integrations/{integration}', both({ integration }, { devices: false })))
     return take(client.PATCH('/api/v1/integrations/{integration}', { params: { path: { integration }, header: { 'If-Match': etag } }, body }))
   },
+  drift: (integration: string) => take(client.GET('/api/v1/integrations/{integration}/drift', path({ integration }))),
   pause: (integration: string) => take(client.POST('/api/v1/integrations/{integration}/pause', path({ integration }))),
   resume: (integration: string) => take(client.POST('/api/v1/integrations/{integration}/resume', path({ integration }))),
   reconcile: (integration: string) => take(client.POST('/api/v1/integrations/{integration}/reconcile', path({ integration }))),

@@ -7,7 +7,7 @@ const EVERY = 1_000
 
 /** What stands on pages that show an integration, a hub or a device. */
 const shownBy: Record<string, (id: string) => unknown[][]> = {
-  integration: (id) => [['integrations'], ['integration', id], ['bound', id], ['progress', id], ['delivered', id], ['overview'], ['drafts']],
+  integration: (id) => [['integrations'], ['integration', id], ['bound', id], ['progress', id], ['drift', id], ['delivered', id], ['dead-letter-groups'], ['dead-letters'], ['overview'], ['drafts']],
   hub: () => [['hubs']],
   device: (id) => [['devices'], ['device', id], ['connections', id], ['overview']],
   devices: () => [['devices'], ['device'], ['connections'], ['overview']],

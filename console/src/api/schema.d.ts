@@ -428,6 +428,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/device-credentials/rotate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Give many devices a new secret each. They stand in this answer alone; the old ones end at once, or after an overlap.
+         * @description When a device is not known none is rotated. What fails later is named beside what was made, so that no new secret is lost.
+         */
+        post: operations["post_device_credentials_rotate"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/devices/{device}/connections": {
         parameters: {
             query?: never;
@@ -2764,6 +2784,15 @@ export interface components {
             password: string;
             role?: components["schemas"]["Role"] | null;
         };
+        /** @description A device that was not rotated. */
+        NotRotated: {
+            /** @description The device. */
+            id: components["schemas"]["DeviceId"];
+            /** @description A word for why. */
+            code: string;
+            /** @description Why. */
+            message: string;
+        };
         /** @description A place in the journal: ordered, with gaps */
         Offset: number;
         /**
@@ -3588,6 +3617,23 @@ export interface components {
          * @enum {string}
          */
         Role: "viewer" | "operator" | "admin";
+        /** @description Which devices get new secrets. */
+        Rotate: {
+            /** @description Their names or ids; 1 to 1,000. */
+            devices: string[];
+            /**
+             * Format: int64
+             * @description Seconds for which the old secrets count beside the new ones; 0, the default, ends them at once. At most 30 days.
+             */
+            overlap?: number | null;
+        };
+        /** @description New secrets of many devices, shown once. */
+        Rotated: {
+            /** @description Those that have one. */
+            rotated: components["schemas"]["Credentials"][];
+            /** @description Those that keep the old one, and why. */
+            failed: components["schemas"]["NotRotated"][];
+        };
         /** @description What was found in one segment. */
         SegmentVerified: {
             /** @description Its file. */
@@ -3864,7 +3910,10 @@ export interface components {
         };
         /** @description A station on a signal's way. */
         Station: {
-            /** @description `received`, `durable`, `waiting`, `accepted` or `dead_letter`. */
+            /**
+             * @description `received`, `durable`; then for each integration `sent` (first, if that is known still), and `waiting`, `accepted` or
+             *     `dead_letter`.
+             */
             station: string;
             at?: components["schemas"]["Timestamp"] | null;
             /** @description In which integration. */
@@ -3872,6 +3921,11 @@ export interface components {
             message_id?: components["schemas"]["MessageId"] | null;
             /** @description More about it. */
             detail?: string | null;
+            /**
+             * Format: int32
+             * @description How often it was sent to the hub, as far as that is known still.
+             */
+            attempts?: number | null;
         };
         /** @description What became of one test message. */
         TestOutcome: {
@@ -5261,6 +5315,40 @@ export interface operations {
             403: components["responses"]["403"];
             404: components["responses"]["404"];
             500: components["responses"]["500"];
+        };
+    };
+    post_device_credentials_rotate: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Rotate"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Rotated"];
+                };
+            };
+            400: components["responses"]["400"];
+            401: components["responses"]["401"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            413: components["responses"]["413"];
+            415: components["responses"]["415"];
+            422: components["responses"]["422"];
+            500: components["responses"]["500"];
+            503: components["responses"]["503"];
         };
     };
     get_devices_device_connections: {

@@ -35,6 +35,7 @@ export type Advice = Whole<Schemas['Advice']>
 export type DeadLetter = Whole<Schemas['DeadLetterRow']>
 export type DeadLetterGroup = Whole<Schemas['DeadLetterGroup']>
 export type Selection = Schemas['Selection']
+export type Drift = Whole<Schemas['DriftShow']>
 export type Alarm = Whole<Schemas['AlarmShow']>
 export type Webhook = Whole<Schemas['WebhookShow']>
 export type Hub = Whole<Schemas['HubShow']>

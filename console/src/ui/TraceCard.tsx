@@ -12,7 +12,7 @@ const words: Record<string, [string, string]> = {
   received: ['', 'Received from the device'],
   durable: ['', 'Durable on disk'],
   waiting: ['amber', 'Waits'],
-  sent: ['', 'Sent'],
+  sent: ['', 'First sent'],
   accepted: ['', 'Accepted by the hub'],
   dead_letter: ['red', 'Dead letter'],
   expired: ['grey', 'Expired'],
@@ -50,7 +50,9 @@ function StationLine({ station, start, qos }: { station: Station; start: string;
   const [tone, word] = words[station.station] ?? ['grey', station.station]
   const first = station.station === 'received'
   const when = station.at === null ? undefined : first ? exact(station.at) : `+ ${duration(new Date(station.at).getTime() - new Date(start).getTime())}`
-  const facts = [when, first ? `MQTT QoS ${qos}` : undefined, station.detail && !['received', 'durable'].includes(station.station) ? sentence(station.detail) : undefined].filter(Boolean)
+  const sent = station.attempts !== null && station.attempts > 1 && station.station !== 'sent' ? `sent ${count(station.attempts)} times` : undefined
+  const unknown = when === undefined && ['accepted', 'dead_letter'].includes(station.station) ? 'times are kept of the latest 100,000' : undefined
+  const facts = [when, sent, unknown, first ? `MQTT QoS ${qos}` : undefined, station.detail && !['received', 'durable'].includes(station.station) ? sentence(station.detail) : undefined].filter(Boolean)
   return (
     <li className={tone || undefined}>
       <strong>{word}{station.integration && `: ${station.integration}`}</strong>

@@ -284,6 +284,16 @@ pub(crate) async fn edit(
 /// Longest that an old secret counts beside the new one: 30 days.
 const MAX_OVERLAP: u64 = 30 * 86_400;
 
+/// For how long an old secret counts beside the new one.
+pub(crate) fn checked_overlap(seconds: Option<u64>) -> Result<Duration, ApiError> {
+    let seconds = seconds.unwrap_or(0);
+    if seconds > MAX_OVERLAP {
+        let message = format!("an overlap of {seconds} s is longer than 30 days");
+        return Err(ApiError::bad_request("bad_overlap", message, "give 2592000 s at most").field("overlap"));
+    }
+    Ok(Duration::from_secs(seconds))
+}
+
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
@@ -308,12 +318,7 @@ pub(crate) async fn rotate(
     Params(params): Params<RotateParams>,
 ) -> Result<Json<Credentials>, ApiError> {
     let device = services.registry.find_device(&device).await?;
-    let overlap = params.overlap.unwrap_or(0);
-    if overlap > MAX_OVERLAP {
-        let message = format!("an overlap of {overlap} s is longer than 30 days");
-        return Err(ApiError::bad_request("bad_overlap", message, "give 2592000 s at most").field("overlap"));
-    }
-    let overlap = Duration::from_secs(overlap);
+    let overlap = checked_overlap(params.overlap)?;
     let made = services.registry.rotate_device(&device.id, NewCredential::Random, overlap).await?;
     if overlap.is_zero() {
         services.broker.disconnect_owner(&Owner::Device(device.id.clone()));

@@ -48,6 +48,7 @@ pub mod openapi;
 pub mod overview;
 mod paging;
 pub mod previews;
+pub mod rotations;
 pub mod series;
 pub mod server;
 pub mod services;

@@ -24,7 +24,8 @@ use crate::webhook::Notifier;
 use crate::{Access, ApiError, access, headers};
 use crate::{
     alarms, audit, charts, connections, console, dead_letters, devices, drafts, drift, events, expired, health, hubs,
-    import, integrations, openapi, overview, previews, server, session, signals, silence, tokens, users, webhook,
+    import, integrations, openapi, overview, previews, rotations, server, session, signals, silence, tokens, users,
+    webhook,
 };
 
 /// Bytes of the largest request body; the largest that is wanted is an integration with ten thousand devices.
@@ -104,6 +105,7 @@ pub(crate) fn routes(
         .merge(server::routes())
         .merge(overview::routes())
         .merge(devices::routes())
+        .merge(rotations::routes())
         .merge(connections::routes())
         .merge(import::routes())
         .merge(signals::routes())

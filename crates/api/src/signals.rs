@@ -263,6 +263,7 @@ fn stations(answer: &TraceAnswer) -> Vec<Station> {
         integration: None,
         message_id: None,
         detail: Some(detail),
+        attempts: None,
     };
     let message = &record.message;
     let (size, qos) = (message.payload.len(), u8::from(message.qos));
@@ -272,12 +273,23 @@ fn stations(answer: &TraceAnswer) -> Vec<Station> {
     // That it can be read says that it is durable; since when is known of the latest.
     stations.push(here("durable", answer.durable_at, format!("offset {}", record.offset)));
     for delivery in &answer.deliveries {
+        if let Some(sent) = delivery.first_sent_at {
+            stations.push(Station {
+                station: "sent".to_owned(),
+                at: Some(sent),
+                integration: Some(delivery.name.to_string()),
+                message_id: None,
+                detail: None,
+                attempts: delivery.attempts,
+            });
+        }
         stations.push(Station {
             station: delivery.state.as_str().to_owned(),
             at: delivery.settled_at,
             integration: Some(delivery.name.to_string()),
             message_id: Some(delivery.message_id.clone()),
             detail: delivery.last_refusal.as_ref().map(|refused| refused.message.clone()),
+            attempts: delivery.attempts,
         });
     }
     stations

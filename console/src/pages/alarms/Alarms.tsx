@@ -26,7 +26,6 @@ export default function Alarms() {
     queryFn: ({ pageParam }) => calls.alarms({ state: view, limit: 50, ...(pageParam ? { cursor: pageParam } : {}) }),
     initialPageParam: '',
     getNextPageParam: (page) => page.next,
-    refetchInterval: 30_000,
   })
   const refresh = () => {
     void queries.invalidateQueries({ queryKey: ['alarms'] })

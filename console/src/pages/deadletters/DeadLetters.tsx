@@ -25,7 +25,7 @@ export default function DeadLetters() {
   const [opened, open] = useState<DeadLetter>()
   const [picked, setPicked] = useState<Set<string>>(new Set())
   const filter = { integration: search.get('integration') ?? undefined, code: search.get('code') ?? undefined }
-  const groups = useQuery({ queryKey: ['dead-letter-groups'], queryFn: calls.deadLetterGroups, refetchInterval: 5_000 })
+  const groups = useQuery({ queryKey: ['dead-letter-groups'], queryFn: calls.deadLetterGroups })
   const list = useInfiniteQuery({
     queryKey: ['dead-letters', filter],
     queryFn: ({ pageParam }) => calls.deadLetters({ ...used(filter), order: 'desc', limit: 50, ...(pageParam ? { cursor: pageParam } : {}) }),

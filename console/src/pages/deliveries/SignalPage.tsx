@@ -2,6 +2,7 @@ import { Button } from '@mantine/core'
 import { useQuery } from '@tanstack/react-query'
 import { Link } from 'wouter'
 import { calls } from '../../api/calls'
+import { useRefetch } from '../../api/changes'
 import { dateTime } from '../../lib/format'
 import { ProblemNote } from '../../ui/Note'
 import { Page } from '../../ui/Page'
@@ -12,7 +13,8 @@ import { Waiting } from '../../ui/Waiting'
 
 /** One signal: its way, its bytes. */
 export default function SignalPage({ device, offset }: { device: string; offset: string }) {
-  const asked = useQuery({ queryKey: ['signal', device, Number(offset), ''], queryFn: () => calls.signal(device, offset), refetchInterval: 5_000 })
+  const asked = useQuery({ queryKey: ['signal', device, Number(offset), ''], queryFn: () => calls.signal(device, offset) })
+  useRefetch({ device, types: 'delivery' }, ['signal', device, Number(offset)])
   const crumbs = <><Link href="/deliveries">Deliveries</Link> / {offset}</>
   if (asked.isPending) return <Waiting />
   if (!asked.data) return <Page title="Signal" crumbs={crumbs}><ProblemNote error={asked.error} /></Page>

@@ -8,7 +8,7 @@ import { Dialog, DialogFoot } from '../../ui/Dialog'
 import { Note, ProblemNote } from '../../ui/Note'
 import { Secrets } from '../../ui/Secrets'
 
-const overlaps = [['86400', 'For 24 hours more'], ['3600', 'For an hour more'], ['604800', 'For 7 days more'], ['0', 'No longer: it ends at once']] as const
+export const overlaps = [['86400', 'For 24 hours more'], ['3600', 'For an hour more'], ['604800', 'For 7 days more'], ['0', 'No longer: it ends at once']] as const
 
 /** A new secret, with time to bring it to the device, or without when the old one leaked. */
 export function RotateDevice({ device, open, onClose }: { device: Device; open: boolean; onClose: () => void }) {

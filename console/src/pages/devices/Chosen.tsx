@@ -7,17 +7,16 @@ import { ProblemError } from '../../api/problem'
 import { count, plural } from '../../lib/format'
 import { ConfirmName } from '../../ui/ConfirmName'
 import { Dialog, DialogFoot } from '../../ui/Dialog'
-import { IconCloudUpload, IconTrash } from '../../ui/icons'
+import { IconCloudUpload, IconRefresh, IconTrash } from '../../ui/icons'
 import { Note, ProblemNote, sentence } from '../../ui/Note'
 import { RoleButton } from '../../ui/Page'
 import { say } from '../../ui/toast'
-
-/** Devices that were chosen, by id, with their names. */
-export type ChosenDevices = Map<string, string>
+import type { ChosenDevices } from './choice'
+import { RotateMany } from './RotateMany'
 
 /** What can be done with many devices at once. */
 export function ChosenBar({ chosen, total, all, onAll, onClear }: { chosen: ChosenDevices; total: number; all: boolean; onAll: () => void; onClear: () => void }) {
-  const [open, setOpen] = useState<'add' | 'remove'>()
+  const [open, setOpen] = useState<'add' | 'rotate' | 'remove'>()
   if (chosen.size === 0) return null
   const done = () => {
     setOpen(undefined)
@@ -29,9 +28,11 @@ export function ChosenBar({ chosen, total, all, onAll, onClear }: { chosen: Chos
       {chosen.size < total && <Button size="xs" variant="subtle" loading={all} onClick={onAll}>Choose all {count(total)} found</Button>}
       <span className="grow" />
       <RoleButton role="operator" size="xs" leftSection={<IconCloudUpload size={15} aria-hidden />} onClick={() => setOpen('add')}>Add to an integration</RoleButton>
+      <RoleButton role="operator" size="xs" variant="default" leftSection={<IconRefresh size={15} aria-hidden />} onClick={() => setOpen('rotate')}>Rotate secrets</RoleButton>
       <RoleButton role="operator" size="xs" variant="default" className="danger" leftSection={<IconTrash size={15} aria-hidden />} onClick={() => setOpen('remove')}>Remove</RoleButton>
       <Button size="xs" variant="default" onClick={onClear}>Clear</Button>
       <Dialog open={open === 'add'} onClose={() => setOpen(undefined)} title={`Add ${plural(chosen.size, 'device')} to an integration`}><Add chosen={chosen} onDone={done} onClose={() => setOpen(undefined)} /></Dialog>
+      <RotateMany chosen={chosen} open={open === 'rotate'} onDone={done} onClose={() => setOpen(undefined)} />
       <Dialog open={open === 'remove'} onClose={() => setOpen(undefined)} title={`Remove ${plural(chosen.size, 'device')}`}><Remove chosen={chosen} onDone={done} onClose={() => setOpen(undefined)} /></Dialog>
     </div>
   )

@@ -13,7 +13,8 @@ import { ProblemNote } from '../../ui/Note'
 import { Empty, Page } from '../../ui/Page'
 import { StateOf } from '../../ui/State'
 import { type Column, VirtualTable } from '../../ui/VirtualTable'
-import { ChosenBar, type ChosenDevices } from './Chosen'
+import type { ChosenDevices } from './choice'
+import { ChosenBar } from './Chosen'
 
 const facts: Column<DeviceRow>[] = [
   { key: 'name', title: 'Name', width: 'minmax(160px, 2fr)', sort: 'name', cell: (d) => <Link href={`/devices/${d.id}/live`}>{d.name}</Link> },

@@ -15,6 +15,7 @@ import { BoundDevices } from './BoundDevices'
 import { CauseNote } from './CauseNote'
 import { DeleteIntegration } from './DeleteIntegration'
 import { Details, Figures } from './Details'
+import { Drift } from './Drift'
 import { ProgressCard } from './ProgressCard'
 import { RateChart } from './RateChart'
 import { TestMessage } from './TestMessage'
@@ -37,6 +38,8 @@ export default function Integration({ id }: { id: string }) {
       if (what === 'reconcile') say('Compared with the hub; what was missing is being made.')
       refresh()
     },
+    // What was repaired and what was not stands there, also when something is left.
+    onSettled: () => void queries.invalidateQueries({ queryKey: ['drift', id] }),
   })
   if (asked.isPending) return <Waiting />
   const crumbs = <Link href="/integrations">Integrations</Link>
@@ -69,7 +72,7 @@ export default function Integration({ id }: { id: string }) {
       <ProgressCard it={it} onChange={refresh} />
       <Figures it={it} />
       <div className="split">
-        <div className="stack"><RateChart it={it} /><BoundDevices it={it} /></div>
+        <div className="stack"><RateChart it={it} /><BoundDevices it={it} /><Drift it={it} reconcile={<RoleButton role="operator" size="xs" variant="default" loading={act.isPending && act.variables === 'reconcile'} onClick={() => act.mutate('reconcile')}>Reconcile now</RoleButton>} /></div>
         <Details it={it} />
       </div>
       <TestMessage it={it} open={open === 'test'} onClose={() => setOpen(undefined)} />

@@ -345,6 +345,40 @@ impl std::fmt::Debug for Credentials {
     }
 }
 
+/// Which devices get new secrets.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Rotate {
+    /// Their names or ids; 1 to 1,000.
+    #[schema(min_items = 1, max_items = 1000)]
+    pub devices: Vec<String>,
+    /// Seconds for which the old secrets count beside the new ones; 0, the default, ends them at once. At most 30 days.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(maximum = 2_592_000)]
+    pub overlap: Option<u64>,
+}
+
+/// New secrets of many devices, shown once.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+pub struct Rotated {
+    /// Those that have one.
+    pub rotated: Vec<Credentials>,
+    /// Those that keep the old one, and why.
+    pub failed: Vec<NotRotated>,
+}
+
+/// A device that was not rotated.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct NotRotated {
+    /// The device.
+    #[schema(value_type = words::DeviceId)]
+    pub id: DeviceId,
+    /// A word for why.
+    pub code: String,
+    /// Why.
+    pub message: String,
+}
+
 /// What to change of a device; what is absent stays.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

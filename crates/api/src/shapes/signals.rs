@@ -57,7 +57,8 @@ pub struct SignalShow {
 /// A station on a signal's way.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Station {
-    /// `received`, `durable`, `waiting`, `accepted` or `dead_letter`.
+    /// `received`, `durable`; then for each integration `sent` (first, if that is known still), and `waiting`, `accepted` or
+    /// `dead_letter`.
     pub station: String,
     /// When; null: not known any more.
     #[schema(value_type = Option<words::Timestamp>)]
@@ -69,6 +70,9 @@ pub struct Station {
     pub message_id: Option<MessageId>,
     /// More about it.
     pub detail: Option<String>,
+    /// How often it was sent to the hub, as far as that is known still.
+    #[serde(default)]
+    pub attempts: Option<u32>,
 }
 
 /// Where a signal is and was. A time that is null is not known (any more).

@@ -12,5 +12,6 @@ mod openapi;
 mod operations;
 mod pages;
 mod rights;
+mod rotations;
 mod segments;
 mod session;

@@ -1,0 +1,2 @@
+/** Devices that were chosen, by id, with their names. */
+export type ChosenDevices = Map<string, string>
