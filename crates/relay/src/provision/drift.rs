@@ -280,6 +280,22 @@ impl Shared {
         Ok(true)
     }
 
+    /// Compares an integration out of turn, where one list shows the whole hub.
+    pub(super) async fn compare_now(&self, integration: &Integration) -> Result<(), ProvisionError> {
+        let hub = self.hub_of(integration).await?;
+        let bindings = self.registry.bindings(&integration.id).await?;
+        let bindings: Vec<Binding> = bindings.into_iter().filter(|binding| is_active(binding.state)).collect();
+        let Some(found) = self.compare_by_list(&hub, &integration.id, &bindings).await? else { return Ok(()) };
+        let found: HashMap<&str, &Difference> = found.iter().map(|one| (one.hub_device_id.as_str(), one)).collect();
+        self.drift.round(&integration.host_name, |round| {
+            round.by.get_or_insert("list");
+            for binding in &bindings {
+                round.note(&binding.hub_device_id, found.get(binding.hub_device_id.as_str()).copied());
+            }
+        });
+        Ok(())
+    }
+
     /// Where the policy allows it, a query says at once which identities there are and which are disabled. Keys only a GET
     /// tells.
     async fn look_by_query(

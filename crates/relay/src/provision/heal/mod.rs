@@ -150,7 +150,8 @@ impl Shared {
             Box::pin(self.heal(id, &some.collect(), true)).await?;
         }
         self.clear(&[AlarmKind::ManyIdentitiesGone], id, None).await;
-        Ok(())
+        // Who asked looks at what is left.
+        self.compare_now(&integration).await
     }
 
     /// Devices of an integration that may not be as the hub has them: all that differ where one list shows the whole hub,

@@ -52,6 +52,22 @@ async fn what_changed_outside_is_noticed_though_no_lane_has_anything_to_send() {
 }
 
 #[tokio::test]
+async fn after_reconcile_the_report_shows_what_a_person_has_to_repair() {
+    let kit = Kit::with(3).await;
+    let id = kit.create("plant").await;
+    kit.hub.inside().devices.get_mut("d2").unwrap()["status"] = json!("disabled");
+    kit.delete("d0");
+    // Something that nobody can repair from here is left, which may make it an error.
+    let _ = kit.provisioner.reconcile(&id).await;
+    let report = kit.drift(&id).await;
+    let left: Vec<_> = report.differences.iter().map(|one| (one.hub_device_id.as_str(), one.what)).collect();
+    assert_eq!((left, report.by), (vec![("d2", "disabled")], Some("list")));
+    kit.hub.inside().devices.get_mut("d2").unwrap()["status"] = json!("enabled");
+    kit.provisioner.reconcile(&id).await.unwrap();
+    assert_eq!(kit.drift(&id).await.differences, []);
+}
+
+#[tokio::test]
 async fn one_after_the_other_is_asked_for_where_no_list_shows_the_whole_hub() {
     let mut kit = Kit::with(3).await;
     let request = Create { on_missing: OnMissing::Hold, ..kit.request("plant") };
