@@ -55,7 +55,7 @@ async fn a_backlog_drains_as_fast_as_the_tier_allows_without_refusals_and_in_bou
     }
     let drained = drain(&world, &mut devices, signals, size).await;
     println!(
-        "{signals} signals in {} transfers in {:.1} s, {} refused; memory {} MB at most in the warm-up, {} MB at most",
+        "{signals} signals in {} transfers in {:.1} s, {} refused; memory {} MB at most in the warm-up, then {} MB at most",
         drained.taken,
         drained.time.as_secs_f64(),
         drained.refused,

@@ -36,7 +36,7 @@ impl Options {
             disk_share: 0.8,
             history: Duration::from_secs(30 * 24 * 3600),
             queue_bytes: 16 << 20,
-            cache_bytes: 32 << 20,
+            cache_bytes: 16 << 20,
             commit_delay: None,
         }
     }

@@ -35,7 +35,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             hosts: HostPolicy::default(),
-            budget_bytes: 48 << 20,
+            budget_bytes: 32 << 20,
             lane_bytes: 1 << 20,
             dead_letters_per_device: 1000,
             save_every: Duration::from_millis(300),
