@@ -26,6 +26,7 @@ fn every_command_of_the_contract_is_understood() {
         "hubward local-hub fault drop --after 10 --lost --count 1",
         "hubward local-hub fault no-disposition --device d1",
         "hubward local-hub fault poison --containing bad --property a=b --larger-than 1000",
+        "hubward local-hub fault poison --containing bad --close --count 3",
         "hubward local-hub fault token-refused --policy service",
         "hubward local-hub fault disabled --device d1 --for 1m",
         "hubward local-hub fault deleted --device d1",

@@ -200,10 +200,10 @@ impl Faults {
                 FaultKind::Throttle => Some(Intake::Refuse(Refusal::Throttled { what: "sends" })),
                 FaultKind::Quota => Some(Intake::Refuse(Refusal::Quota { quota: 0 })),
                 FaultKind::Outage { how: Outage::Error } => Some(Intake::Refuse(Refusal::Busy)),
-                FaultKind::Poison { containing, property, larger_than } => {
+                FaultKind::Poison { containing, property, larger_than, close } => {
                     let poison = Poison { containing, property, larger_than };
                     let why = events.iter().find_map(|event| poison.why(event))?;
-                    Some(Intake::Refuse(Refusal::Poison { why }))
+                    Some(if *close { Intake::Drop } else { Intake::Refuse(Refusal::Poison { why }) })
                 }
                 FaultKind::Drop { after, lost } => {
                     *transfers += 1;

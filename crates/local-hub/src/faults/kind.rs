@@ -60,6 +60,9 @@ pub enum FaultKind {
         /// One larger than this, in bytes by the service's formula.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         larger_than: Option<usize>,
+        /// The connection is closed instead of a refusal: nothing is stored, nothing answered.
+        #[serde(default)]
+        close: bool,
     },
     /// Good tokens and certificates are refused.
     TokenRefused {
@@ -164,7 +167,7 @@ impl FaultSpec {
         }
         match &self.kind {
             FaultKind::Drop { after: 0, .. } => Err("after is at least 1"),
-            FaultKind::Poison { containing: None, property: None, larger_than: None } => {
+            FaultKind::Poison { containing: None, property: None, larger_than: None, .. } => {
                 Err("say which message is poison: containing, property or larger_than")
             }
             _ => Ok(()),
@@ -187,6 +190,12 @@ mod tests {
         assert_eq!(read(r#"{"fault": "drop"}"#).kind, FaultKind::Drop { after: 1, lost: false });
         let text = serde_json::to_string(&read(r#"{"fault": "no-disposition", "device": "d", "count": 2}"#)).unwrap();
         assert_eq!(text, r#"{"fault":"no-disposition","device":"d","count":2}"#);
+        let closing = r#"{"fault":"poison","property":"a=b","close":true,"count":1}"#;
+        assert_eq!(serde_json::to_string(&read(closing)).unwrap(), closing);
+        let FaultKind::Poison { close, .. } = read(r#"{"fault": "poison", "containing": "bad"}"#).kind else {
+            panic!()
+        };
+        assert!(!close, "it is refused unless more is asked for");
         assert!(serde_json::from_str::<FaultSpec>(r#"{"fault": "flood"}"#).is_err());
     }
 
@@ -199,6 +208,7 @@ mod tests {
             (r#"{"fault": "outage", "as": "refuse", "count": 3}"#, "cannot be counted"),
             (r#"{"fault": "throttle", "count": 0}"#, "at least 1"),
             (r#"{"fault": "poison"}"#, "which message"),
+            (r#"{"fault": "poison", "close": true}"#, "which message"),
         ] {
             assert!(read(text).check().unwrap_err().contains(why), "{text}");
         }

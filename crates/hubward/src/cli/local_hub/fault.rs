@@ -107,7 +107,7 @@ enum FaultCommand {
     },
     /// A message is refused for good, and with it the whole batch it is in
     #[command(
-        after_help = "Examples:\n  hubward local-hub fault poison --containing bad\n  hubward local-hub fault poison --property topic=Temp"
+        after_help = "Examples:\n  hubward local-hub fault poison --containing bad\n  hubward local-hub fault poison --property topic=Temp --close"
     )]
     Poison {
         /// One with this text in its body
@@ -119,6 +119,9 @@ enum FaultCommand {
         /// One larger than this
         #[arg(long, value_name = "BYTES")]
         larger_than: Option<usize>,
+        /// The connection is closed each time, instead of a refusal
+        #[arg(long)]
+        close: bool,
         #[command(flatten)]
         scope: Scope,
     },
@@ -259,8 +262,8 @@ impl FaultCommand {
             Self::Quota { scope } => (FaultKind::Quota, scope),
             Self::Drop { after, lost, scope } => (FaultKind::Drop { after, lost }, scope),
             Self::NoDisposition { scope } => (FaultKind::NoDisposition, scope),
-            Self::Poison { containing, property, larger_than, scope } => {
-                (FaultKind::Poison { containing, property, larger_than }, scope)
+            Self::Poison { containing, property, larger_than, close, scope } => {
+                (FaultKind::Poison { containing, property, larger_than, close }, scope)
             }
             Self::TokenRefused { policy, scope } => (FaultKind::TokenRefused { policy }, scope),
             Self::Disabled { whom, lasts } => (FaultKind::Disabled, whom.scope(None, lasts.lasts)),

@@ -76,6 +76,22 @@ async fn a_dropped_connection_has_stored_its_transfer_or_lost_it() {
 }
 
 #[tokio::test]
+async fn a_message_that_is_poison_closes_the_connection_each_time_and_others_do_not() {
+    let kit = Kit::start().await;
+    kit.devices(&["d1"]).await;
+    fault(&kit, json!({"fault": "poison", "containing": "bad", "close": true}));
+    for tried in 1..=2 {
+        let (mut peer, links) = attached(&kit, &["d1"]).await;
+        assert_eq!(peer.send_for_outcome(links[0], &Message::data("good")).await, Outcome::Accepted);
+        peer.send_batch(links[0], &[Message::data("good"), Message::data("bad")]);
+        let ended = peer.ended().await;
+        assert!(!ended.iter().any(|event| matches!(event, Event::Closed { .. } | Event::Settled { .. })), "{ended:?}");
+        assert_eq!(stored(&kit).await, tried, "nothing of the batch");
+        assert_eq!(kit.state().faults.list()[0].hits, tried as u64);
+    }
+}
+
+#[tokio::test]
 async fn refusals_come_as_dispositions_and_the_link_lives_on() {
     let kit = Kit::start().await;
     kit.devices(&["d1"]).await;

@@ -24,6 +24,7 @@ async fn a_refused_event_ends_the_connection_and_the_next_one_is_served() {
         json!({"fault": "throttle", "device": "d", "count": 1}),
         json!({"fault": "quota", "count": 1}),
         json!({"fault": "poison", "containing": "bad", "count": 1}),
+        json!({"fault": "poison", "containing": "bad", "close": true, "count": 1}),
         json!({"fault": "drop", "lost": true, "count": 1}),
         json!({"fault": "outage", "as": "error", "device": "d", "count": 1}),
     ] {
