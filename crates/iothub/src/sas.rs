@@ -102,6 +102,12 @@ pub struct Lifetime {
 impl Lifetime {
     /// An hour, renewed 15 minutes before its end, as Microsoft's Node SDK does.
     pub const DEFAULT: Self = Self { valid_for: Duration::from_secs(3600), renew_before: Duration::from_secs(900) };
+
+    /// Tokens that live so long, with the next one made in the last quarter of it.
+    #[must_use]
+    pub fn lasting(valid_for: Duration) -> Self {
+        Self { valid_for, renew_before: valid_for / 4 }
+    }
 }
 
 impl Default for Lifetime {

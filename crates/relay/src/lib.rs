@@ -51,6 +51,7 @@ pub use error::{RelayError, StartError};
 pub use finding::Finding;
 pub use handle::RelayHandle;
 pub use hub::{Governors, PaceShown};
+pub use hubward_iothub::sas::Lifetime as TokenLifetime;
 pub use lanes::Lanes;
 pub use options::{Options, Timing};
 pub use preview::{MessagePreview, preview};

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use hubward_iothub::clock::Clock;
 use hubward_iothub::endpoints::HostPolicy;
+use hubward_iothub::sas::Lifetime;
 
 /// Settings of the relay. The defaults are those of a server.
 #[derive(Debug, Clone)]
@@ -25,7 +26,9 @@ pub struct Options {
     pub word_within: Duration,
     /// Pauses and time limits.
     pub timing: Timing,
-    /// Where SAS tokens take the time from.
+    /// How long SAS tokens live.
+    pub tokens: Lifetime,
+    /// Where SAS tokens take the time from, and by which a hub's day ends.
     pub clock: Clock,
     /// Folder for the times of the latest deliveries; without one they are in memory, and fewer.
     pub trace: Option<PathBuf>,
@@ -42,6 +45,7 @@ impl Default for Options {
             drain_on_stop: Duration::from_secs(10),
             word_within: Duration::from_secs(30),
             timing: Timing::default(),
+            tokens: Lifetime::DEFAULT,
             clock: Clock::system(),
             trace: None,
         }

@@ -124,7 +124,11 @@ fn provision_options(options: &Options, governors: Governors) -> provision::Opti
     provision::Options {
         governors,
         hosts: options.hosts.clone(),
-        client: hubward_iothub::registry::Settings { clock: options.clock.clone(), ..Default::default() },
+        client: hubward_iothub::registry::Settings {
+            lifetime: options.tokens,
+            clock: options.clock.clone(),
+            ..Default::default()
+        },
         ..provision::Options::default()
     }
 }

@@ -15,6 +15,7 @@ fn the_grammar_is_sound() {
 fn every_command_of_the_contract_is_understood() {
     for line in [
         "hubward up --mqtt 127.0.0.1:0 --http 127.0.0.1:0 --data d --key-file k --local-hub --allow-hub h:1 --allow-webhook h:2 --port-file p --log debug",
+        "hubward up --token-lifetime 30m --quota-probe 5m",
         "hubward up --mqtts a:1 --ws a:1 --wss a:1 --https a:1 --tls-cert c --tls-key k --trust-proxy --insecure-http --config f",
         "hubward local-hub --https 127.0.0.1:1 --amqps 127.0.0.1:2 --amqp 127.0.0.1:3 --name n --host-name h --data d --port-file p",
         "hubward local-hub --standard-ports --admin 127.0.0.1:5 --tier S1 --units 2",

@@ -81,6 +81,12 @@ pub struct SettingFlags {
     /// A host, besides Azure's, that connection strings may name; may be repeated
     #[arg(long, value_name = "HOST[:PORT]", help_heading = "Hubs")]
     allow_hub: Vec<String>,
+    /// How long tokens live that devices and policies log in to hubs with (SAS) [default: 1h]
+    #[arg(long, value_name = "DURATION", help_heading = "Hubs")]
+    token_lifetime: Option<String>,
+    /// How often a hub whose messages of the day are used up is asked before midnight UTC [default: 15m]
+    #[arg(long, value_name = "DURATION", help_heading = "Hubs")]
+    quota_probe: Option<String>,
     /// A host that may be told of alarms by a webhook; may be repeated
     #[arg(long, value_name = "HOST[:PORT]", help_heading = "Hubs")]
     allow_webhook: Vec<String>,
@@ -109,6 +115,8 @@ impl SettingFlags {
             ("key_file", &self.key_file),
             ("local_hub_tier", &self.local_hub_tier),
             ("local_hub_units", &self.local_hub_units),
+            ("token_lifetime", &self.token_lifetime),
+            ("quota_probe", &self.quota_probe),
             ("port_file", &self.port_file),
             ("log", &self.log),
         ];

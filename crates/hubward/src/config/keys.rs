@@ -69,6 +69,18 @@ pub const KEYS: &[Key] = &[
     ),
     key("local_hub_units", Shape::Text, "1", "units of that tier"),
     key("allow_hub", Shape::List, "", "hosts, besides Azure's own, that connection strings may name: HOST[:PORT]"),
+    key(
+        "token_lifetime",
+        Shape::Duration,
+        "1h",
+        "how long the tokens (SAS) live that devices and policies log in to hubs with; renewed in their last quarter",
+    ),
+    key(
+        "quota_probe",
+        Shape::Duration,
+        "15m",
+        "how often a hub whose messages of the day are used up is asked before 00:00 UTC whether it takes more",
+    ),
     key("allow_webhook", Shape::List, "", "hosts that may be told of alarms by a webhook: HOST[:PORT]"),
     key("trust_proxy", Shape::Switch, "false", "a proxy in front speaks TLS and tells the client's address"),
     key("insecure_http", Shape::Switch, "false", "allow HTTP without TLS beyond this machine"),

@@ -11,6 +11,11 @@ use super::keys::{KEYS, Key};
 use super::layers::{ConfigError, Layers, Origin};
 use crate::units;
 
+/// Shortest and longest life of a token: it must arrive before it ends, and ends some day if it is stolen.
+const TOKEN_LIFETIMES: (&str, &str) = ("5s", "365d");
+/// Shortest and longest pause before a hub whose day is used up is asked again.
+const QUOTA_PROBES: (&str, &str) = ("1s", "24h");
+
 /// Where to listen: a host (name or address) and a port; port 0 takes a free one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
@@ -74,6 +79,8 @@ pub struct Settings {
     pub local_hub_tier: Option<Tier>,
     pub local_hub_units: u32,
     pub allow_hub: Vec<String>,
+    pub token_lifetime: Duration,
+    pub quota_probe: Duration,
     pub allow_webhook: Vec<String>,
     pub webhook: WebhookSettings,
     pub trust_proxy: bool,
@@ -166,6 +173,8 @@ impl Settings {
             local_hub_tier: get.parse("local_hub_tier", tier)?,
             local_hub_units: get.local_hub_units()?,
             allow_hub: layers.get("allow_hub").0.to_vec(),
+            token_lifetime: get.parse("token_lifetime", |text| within(text, TOKEN_LIFETIMES, "a token lives"))?,
+            quota_probe: get.parse("quota_probe", |text| within(text, QUOTA_PROBES, "a hub is asked again after"))?,
             allow_webhook: layers.get("allow_webhook").0.to_vec(),
             webhook: WebhookSettings {
                 url_file: get.path("webhook.url_file"),
@@ -254,6 +263,15 @@ impl Reader<'_> {
     }
 }
 
+/// A time span from the first to the last of these.
+fn within(text: &str, (least, most): (&str, &str), what: &str) -> Result<Duration, String> {
+    let span = units::duration(text)?;
+    if span < units::duration(least)? || span > units::duration(most)? {
+        return Err(format!("{text:?}: {what} {least} to {most}"));
+    }
+    Ok(span)
+}
+
 fn tier(text: &str) -> Result<Option<Tier>, String> {
     if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(|error: UnknownTier| error.to_string()) }
 }
@@ -284,6 +302,10 @@ mod tests {
         assert_eq!(settings.http.unwrap().to_string(), "127.0.0.1:8080");
         assert!(settings.mqtts.is_none() && !settings.local_hub && settings.journal.commit_delay.is_none());
         assert_eq!(settings.journal.limit, 10 << 30);
+        assert_eq!(
+            (settings.token_lifetime, settings.quota_probe),
+            (units::duration("1h").unwrap(), Duration::from_secs(900))
+        );
     }
 
     #[test]
@@ -308,6 +330,24 @@ mod tests {
         {
             let error = read(tier, units).unwrap_err().to_string();
             assert!(error.contains("--local-hub-") && error.contains(words), "{error}");
+        }
+    }
+
+    #[test]
+    fn tokens_and_probes_have_a_time_that_can_be() {
+        let read = |key, value: &str| {
+            let flags = [Flag { key, values: vec![value.to_owned()] }];
+            Settings::from_layers(&Layers::merge(None, std::iter::empty(), &flags).unwrap())
+        };
+        assert_eq!(read("token_lifetime", "3d").unwrap().token_lifetime, Duration::from_secs(3 * 86_400));
+        assert_eq!(read("quota_probe", "1s").unwrap().quota_probe, Duration::from_secs(1));
+        for (key, value, words) in [
+            ("token_lifetime", "4s", "lives 5s to 365d"),
+            ("token_lifetime", "2 weeks", "no duration"),
+            ("quota_probe", "0s", "after 1s to 24h"),
+        ] {
+            let error = read(key, value).unwrap_err().to_string();
+            assert!(error.contains(words), "{error}");
         }
     }
 

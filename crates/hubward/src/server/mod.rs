@@ -86,6 +86,8 @@ impl Server {
         let options = hubward_relay::Options {
             hosts: host_policy("allow_hub", &settings.allow_hub, hub.as_ref())?,
             trace: Some(settings.data.join("trace")),
+            tokens: hubward_relay::TokenLifetime::lasting(settings.token_lifetime),
+            timing: hubward_relay::Timing { quota: settings.quota_probe, ..hubward_relay::Timing::default() },
             ..hubward_relay::Options::default()
         };
         let relay = Relay::start(options, storage.registry.clone(), storage.journal.clone())

@@ -8,6 +8,7 @@ use hubward_iothub::connection_string::{ConnectionStringError, HostName, HostNam
 use hubward_iothub::endpoints::{AZURE_SUFFIXES, Endpoints, EndpointsError};
 use hubward_iothub::https::Client;
 use hubward_iothub::link::{OpenError, Target};
+use hubward_iothub::sas::Lifetime;
 use hubward_iothub::tls::{self, CaError};
 use hubward_model::Transport;
 use hubward_registry::Integration;
@@ -173,7 +174,8 @@ impl Sessions {
         }
         hosts.check_endpoints(&endpoints)?;
         let tls = Arc::new(tls::client_config(way.ca.as_deref())?);
-        Ok(Reach { name: host.host().to_owned(), host, endpoints, tls, clock: self.options.clock.clone() })
+        let Options { clock, tokens, .. } = &self.options;
+        Ok(Reach { name: host.host().to_owned(), host, endpoints, tls, clock: clock.clone(), tokens: *tokens })
     }
 }
 
@@ -185,12 +187,14 @@ struct Reach {
     endpoints: Endpoints,
     tls: Arc<rustls::ClientConfig>,
     clock: Clock,
+    tokens: Lifetime,
 }
 
 impl Reach {
     fn target(&self, address: (String, u16)) -> Target {
         let mut target = Target::new(self.name.clone(), address, Arc::clone(&self.tls));
         target.clock = self.clock.clone();
+        target.lifetime = self.tokens;
         target
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use hubward_iothub::clock::Clock;
 use hubward_iothub::fault::HubRefusal;
 use hubward_iothub::message::{D2cMessage, MAX_MESSAGE_BYTES, encoded_size};
 use hubward_model::{BindingState, Timestamp};
@@ -247,7 +248,7 @@ impl Task {
         match finding {
             Finding::Throttled if batch.is_some() => governor.throttled(&words, refusal.retry_after),
             Finding::Throttled => governor.links_throttled(),
-            Finding::Quota => governor.quota_used_up(until_midnight(), &words),
+            Finding::Quota => governor.quota_used_up(until_midnight(&self.lane.shared.options.clock), &words),
             Finding::HubGone => governor.refused_as_a_whole(&words),
             Finding::Missing | Finding::Disabled | Finding::Keys | Finding::Stolen => {
                 self.held(finding, &words).await;
@@ -492,8 +493,7 @@ fn dead_letter(lane: &Lane, record: hubward_model::Record, attempts: u32, why: W
 }
 
 /// Until 00:00 UTC, when a hub's day begins.
-fn until_midnight() -> Duration {
-    const DAY: i64 = 86_400_000;
-    let into_day = Timestamp::now().as_millis().rem_euclid(DAY);
-    Duration::from_millis(u64::try_from(DAY - into_day).unwrap_or(0))
+fn until_midnight(clock: &Clock) -> Duration {
+    const DAY: u64 = 86_400;
+    Duration::from_secs(DAY - clock.unix_seconds() % DAY)
 }

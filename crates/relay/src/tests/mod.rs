@@ -4,6 +4,7 @@ mod held;
 pub(crate) mod ledger;
 mod limits;
 mod model;
+mod night;
 mod pace;
 mod quarantine;
 pub(crate) mod records;
