@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use hubward_iothub::connection_string::SharedAccessKey;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -156,9 +157,23 @@ impl Hub {
         begun["id"].as_u64().with_context(|| format!("a fault has a number: {begun}"))
     }
 
-    /// Ends what goes wrong.
-    pub async fn end_fault(&self, number: u64) -> Result<()> {
-        self.admin(Method::DELETE, &format!("/faults/{number}"), &Value::Null).await.map(drop)
+    /// Ends what goes wrong; answers what it was, and how often it struck.
+    pub async fn end_fault(&self, number: u64) -> Result<Value> {
+        self.admin(Method::DELETE, &format!("/faults/{number}"), &Value::Null).await
+    }
+
+    /// Gives a policy other keys, while the hub does not run: from the next start on the old ones are refused.
+    pub fn roll_policy_key(&self, policy: &str) -> Result<()> {
+        let path = self.folder.path().join("data").join("policies.json");
+        let text = std::fs::read(&path).context("read the hub's policies")?;
+        let mut policies: Value = serde_json::from_slice(&text).context("they are JSON")?;
+        let policies_listed = policies.as_array_mut().context("they are a list")?;
+        let found = policies_listed.iter_mut().find(|one| one["name"] == policy);
+        let found = found.with_context(|| format!("there is a policy {policy}"))?;
+        for key in ["primary", "secondary"] {
+            found[key] = SharedAccessKey::random().expose_base64().into();
+        }
+        std::fs::write(&path, serde_json::to_vec(&policies)?).context("write the hub's policies")
     }
 
     /// Kills it as a power cut would.

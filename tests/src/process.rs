@@ -1,5 +1,6 @@
 //! The `hubward` binary as a child process.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
@@ -30,6 +31,15 @@ pub fn binary() -> &'static Path {
     })
 }
 
+/// What a process is started with, beside its arguments.
+#[derive(Debug, Clone, Default)]
+pub struct Surroundings {
+    /// A command that starts it in surroundings of its own: it gets binary and arguments at its end, and must become them.
+    pub before: Vec<String>,
+    /// More variables of its environment.
+    pub variables: Vec<(String, String)>,
+}
+
 /// A child process that is killed when it is dropped.
 pub struct Process {
     child: Child,
@@ -39,15 +49,23 @@ pub struct Process {
 impl Process {
     /// Starts the binary with `args`; what it prints and logs goes to `log`.
     pub fn start(args: &[String], log: &Path) -> Result<Self> {
+        Self::start_in(&Surroundings::default(), args, log)
+    }
+
+    /// The same in these surroundings.
+    pub fn start_in(surroundings: &Surroundings, args: &[String], log: &Path) -> Result<Self> {
         let file = std::fs::OpenOptions::new().create(true).append(true).open(log).context("open the log")?;
-        let mut command = Command::new(binary());
+        let mut words = surroundings.before.iter().map(OsString::from).chain([binary().into()]);
+        let mut command = Command::new(words.next().context("there is a program")?);
         // What is there is for the tests: a server refuses variables of its name that it does not know.
         let ours = std::env::vars_os().map(|(name, _)| name);
         for name in ours.filter(|name| name.to_string_lossy().starts_with("HUBWARD_")) {
             command.env_remove(name);
         }
         let child = command
+            .args(words)
             .args(args)
+            .envs(surroundings.variables.clone())
             .stdin(Stdio::null())
             .stdout(file.try_clone().context("share the log")?)
             .stderr(file)

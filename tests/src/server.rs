@@ -7,7 +7,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::cli::Cli;
-use crate::process::Process;
+use crate::process::{Process, Surroundings};
 
 /// How a server is started.
 #[derive(Debug, Clone, Default)]
@@ -18,6 +18,8 @@ pub struct ServerOptions {
     pub args: Vec<String>,
     /// A configuration file's text.
     pub config: Option<String>,
+    /// What its process is started with; `{data}` in a word stands for the data folder.
+    pub surroundings: Surroundings,
 }
 
 impl ServerOptions {
@@ -30,6 +32,13 @@ impl ServerOptions {
     #[must_use]
     pub fn arg(mut self, arg: impl Into<String>) -> Self {
         self.args.push(arg.into());
+        self
+    }
+
+    /// With these surroundings.
+    #[must_use]
+    pub fn within(mut self, surroundings: Surroundings) -> Self {
+        self.surroundings = surroundings;
         self
     }
 
@@ -79,7 +88,12 @@ impl Server {
             args.extend(["--config".into(), path.display().to_string()]);
         }
         args.extend(self.options.args.clone());
-        let mut process = Process::start(&args, &self.log_file())?;
+        let mut surroundings = self.options.surroundings.clone();
+        let variables = surroundings.variables.iter_mut().map(|(_, value)| value);
+        for word in surroundings.before.iter_mut().chain(variables) {
+            *word = word.replace("{data}", &self.data().display().to_string());
+        }
+        let mut process = Process::start_in(&surroundings, &args, &self.log_file())?;
         let ports = process.wait_for_file(&port_file).await?;
         self.ports = serde_json::from_str(&ports).context("read the port file")?;
         self.process = Some(process);

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use base64::Engine as _;
@@ -9,6 +10,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use hubward_iothub::connection_string::EventHubsString;
 use hubward_iothub::reader::{Options, Reader, Start};
+use hubward_iothub::sas::Lifetime;
 use hubward_iothub::tls;
 use serde_json::Value;
 
@@ -16,6 +18,8 @@ use crate::events::{Arrivals, Event};
 use crate::http::Http;
 use crate::hub::Hub;
 use crate::process::PATIENCE;
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// What Hubward gave up instead of delivering it.
 #[derive(Debug, Clone, Default)]
@@ -45,7 +49,9 @@ pub async fn at_hub(hub: &Hub, last: &BTreeMap<String, Bytes>) -> Result<Arrival
     let ca = std::fs::read_to_string(hub.ca_file()).context("read the hub's CA")?;
     let config = Arc::new(tls::client_config(Some(&ca)).context("trust it")?);
     let string: EventHubsString = hub.connection_string("eventhubs").parse().context("the readers' string")?;
-    let options = Options { start: Start::Earliest, ..Options::default() };
+    // The hub's clock may have been moved ahead.
+    let lifetime = Lifetime { valid_for: 30 * DAY, renew_before: DAY };
+    let options = Options { start: Start::Earliest, lifetime, ..Options::default() };
     let mut reader = Reader::open(&string, &config, &options).await.context("read the hub")?;
     let mut arrivals = Arrivals::default();
     let mut missing: BTreeSet<&str> = last.keys().map(String::as_str).collect();
@@ -70,11 +76,11 @@ pub async fn at_hub(hub: &Hub, last: &BTreeMap<String, Bytes>) -> Result<Arrival
     Ok(arrivals)
 }
 
-/// What the server gave up; `devices` leads from its names to ids in the hub.
+/// What the server gave up of an integration; `devices` leads from its names to ids in the hub.
 ///
 /// # Errors
 /// The API does not answer, or not as it is described.
-pub async fn given_up(api: &Http, devices: &BTreeMap<String, String>) -> Result<GivenUp> {
+pub async fn given_up(api: &Http, integration: &str, devices: &BTreeMap<String, String>) -> Result<GivenUp> {
     let hub_id = |name: &str| devices.get(name).cloned().unwrap_or_else(|| name.to_owned());
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let export = api.request(reqwest::Method::GET, "/api/v1/deadletters/export").send().await?;
@@ -89,5 +95,14 @@ pub async fn given_up(api: &Http, devices: &BTreeMap<String, String>) -> Result<
             reason: text(&letter["reason"]),
         });
     }
-    Ok(given_up)
+    let mut path = format!("/api/v1/integrations/{integration}/expired");
+    loop {
+        let page = api.get(&path).await.context("list what expired")?;
+        for range in page["items"].as_array().context("a page has items")? {
+            let device = hub_id(range["device"].as_str().context("a range has a device")?);
+            *given_up.expired.entry(device).or_default() += range["count"].as_u64().context("a range has a count")?;
+        }
+        let Some(next) = page["next"].as_str() else { return Ok(given_up) };
+        path = format!("/api/v1/integrations/{integration}/expired?cursor={next}");
+    }
 }

@@ -6,10 +6,12 @@
 //! - [`scene`]: a server, a hub, proxies between them, and devices that send, ready to be broken;
 //! - [`story`]: what every device sent and what was acknowledged;
 //! - [`sender`]: a device that sends through everything;
+//! - [`disk`]: the server's disk: small, failing, damaged;
 //! - [`findings`]: what is at the hub, and what Hubward gave up;
 //! - [`verdict`]: whether both fit together.
 
 pub mod dice;
+pub mod disk;
 pub mod findings;
 pub mod scene;
 pub mod sender;

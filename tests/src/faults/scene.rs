@@ -11,10 +11,10 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::dice::Dice;
-use super::findings;
+use super::findings::{self, GivenUp};
 use super::sender::Sender;
 use super::story::Story;
-use super::verdict::{Allowed, judge};
+use super::verdict::{Allowed, Violation, judge};
 use crate::http::Http;
 use crate::hub::Hub;
 use crate::portal::Portal;
@@ -40,6 +40,8 @@ pub struct Setting {
     pub hub: Vec<String>,
     /// More of the server's configuration file.
     pub config: String,
+    /// How the server is started, beside what every scene needs.
+    pub server: ServerOptions,
     /// The longest filling of a signal, in bytes; none: 120.
     pub filling: Option<usize>,
     /// Now and then a signal says this.
@@ -66,6 +68,13 @@ impl Setting {
     #[must_use]
     pub fn config(mut self, text: &str) -> Self {
         self.config.push_str(text);
+        self
+    }
+
+    /// With a server that is started this way.
+    #[must_use]
+    pub fn server(mut self, how: impl FnOnce(ServerOptions) -> ServerOptions) -> Self {
+        self.server = how(self.server);
         self
     }
 
@@ -134,7 +143,8 @@ impl Scene {
         let hub = Hub::start_with(&hub_args).await?;
         let to_hub = Proxy::start(hub.address("amqps")?).await?;
         let to_registry = Proxy::start(hub.address("https")?).await?;
-        let options = ServerOptions::default()
+        let options = setting
+            .server
             .arg("--allow-hub")
             .arg(format!("localhost:{}", to_registry.port()))
             .config(format!("{CONFIG}{}", setting.config));
@@ -315,6 +325,49 @@ impl Scene {
         Ok(alarms["items"].as_array().is_some_and(|all| all.iter().any(is)))
     }
 
+    /// Every alarm there was, over or not, in JSON.
+    ///
+    /// # Errors
+    /// The API does not answer.
+    pub async fn alarms(&self) -> Result<Vec<Value>> {
+        let page = self.api()?.get("/api/v1/alarms?state=all&limit=1000").await?;
+        Ok(page["items"].as_array().context("a page has items")?.clone())
+    }
+
+    /// Waits until there is an alarm of this kind over the integration or the server; answers it.
+    ///
+    /// # Errors
+    /// It never comes.
+    pub async fn alarm(&self, kind: &str) -> Result<Value> {
+        let found = async || anyhow::Ok(self.alarms().await?.into_iter().find(|alarm| alarm["kind"] == kind));
+        self.until(&format!("there is an alarm {kind}"), async || Ok(found().await?.is_some())).await?;
+        found().await?.with_context(|| format!("the alarm {kind} is remembered"))
+    }
+
+    /// Waits until an alarm of this kind is open, on disk or in memory alone.
+    ///
+    /// # Errors
+    /// It never is.
+    pub async fn open_alarm(&self, kind: &str) -> Result<()> {
+        let open = async || {
+            let page = self.api()?.get("/api/v1/alarms?limit=1000").await?;
+            Ok(page["items"].as_array().is_some_and(|all| all.iter().any(|alarm| alarm["kind"] == kind)))
+        };
+        self.until(&format!("the alarm {kind} is open"), open).await
+    }
+
+    /// Changes the integration, by what the API calls its fields.
+    ///
+    /// # Errors
+    /// The API refuses.
+    pub async fn edit(&self, changes: &Value) -> Result<Value> {
+        let request = self.api()?.request(Method::PATCH, &format!("/api/v1/integrations/{LAB}"));
+        let answer = request.header("if-match", "*").json(changes).send().await?;
+        let (status, text) = (answer.status(), answer.text().await?);
+        ensure!(status.is_success(), "edit the integration: {status} {text}");
+        Ok(serde_json::from_str(&text).unwrap_or_default())
+    }
+
     /// POST to the server's API.
     ///
     /// # Errors
@@ -328,6 +381,20 @@ impl Scene {
     /// # Errors
     /// Anything is wrong that the plan does not name.
     pub async fn end(mut self, allowed: Allowed) -> Result<()> {
+        let mut violations = self.verdict(&allowed).await?;
+        if violations.is_empty() {
+            return Ok(());
+        }
+        let count = violations.len();
+        violations.truncate(10);
+        bail!("{count} violations, the first of them: {violations:#?}\n{}", self.tail())
+    }
+
+    /// What is wrong and the plan does not name, once the devices rest and everything is settled.
+    ///
+    /// # Errors
+    /// It cannot be found out.
+    pub async fn verdict(&mut self, allowed: &Allowed) -> Result<Vec<Violation>> {
         self.rest().await?;
         self.drained().await?;
         // Behind the last words nothing of this run can come, so that everything is judged.
@@ -338,16 +405,17 @@ impl Scene {
         }
         self.drained().await?;
         let arrivals = findings::at_hub(&self.hub, &last).await?;
+        Ok(judge(&self.story, &arrivals, &self.given_up().await?, allowed))
+    }
+
+    /// What the server gave up so far. The devices rest.
+    ///
+    /// # Errors
+    /// The API does not answer.
+    pub async fn given_up(&self) -> Result<GivenUp> {
         let names: BTreeMap<String, String> =
             self.resting.iter().map(|one| (one.device.name.clone(), one.hub_device_id.clone())).collect();
-        let given_up = findings::given_up(&self.api()?, &names).await?;
-        let mut violations = judge(&self.story, &arrivals, &given_up, &allowed);
-        if violations.is_empty() {
-            return Ok(());
-        }
-        let count = violations.len();
-        violations.truncate(10);
-        bail!("{count} violations, the first of them: {violations:#?}\n{}", self.tail())
+        findings::given_up(&self.api()?, LAB, &names).await
     }
 
     /// The end of the server's log, for a failure.

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use bytes::Bytes;
+
 use super::findings::GivenUp;
 use super::story::{Signal, Story};
 use crate::events::Arrivals;
@@ -13,6 +15,8 @@ pub struct Allowed {
     pub dead_letters: Vec<String>,
     /// These devices (ids in the hub) may have signals expired.
     pub expiries: BTreeSet<String>,
+    /// These signals (id in the hub, body) may be lost: they were damaged on disk.
+    pub damaged: BTreeSet<(String, Bytes)>,
 }
 
 /// What must not be.
@@ -107,6 +111,7 @@ fn lost(
         .iter()
         .filter(|signal| signal.acknowledged)
         .filter(|signal| !at_hub.contains(&*signal.body) && !letters.contains(&*signal.body))
+        .filter(|signal| !allowed.damaged.contains(&(device.to_owned(), signal.body.clone())))
         .collect();
     if allowed.expiries.contains(device) {
         // Which ones expired is known by their number: the oldest of those that are missing.

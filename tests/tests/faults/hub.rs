@@ -1,10 +1,11 @@
 //! A hub that does what hubs do: loses answers, throttles, counts its day, lets links be stolen, has another time.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use hubward_tests::faults::scene::through;
 use hubward_tests::faults::{Allowed, Scene, Setting, for_each_seed};
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn dispositions_are_lost() {
@@ -130,6 +131,96 @@ async fn the_policys_key_is_rolled() {
         // Lanes go on with the devices' own keys, over a new connection too.
         scene.to_hub.cut();
         scene.more_signals(dice.number(30..=80)).await?;
+        scene.end(Allowed::default()).await
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_policys_key_is_rolled_and_the_new_connection_string_given() {
+    for_each_seed("the policy's key rolled, and pasted anew", async |mut dice| {
+        let mut scene = Scene::open(&mut dice, Setting::devices(2)).await?;
+        scene.more_signals(dice.number(1..=60)).await?;
+        scene.hub.kill()?;
+        let before = scene.hub.connection_string("registryReadWrite").to_owned();
+        scene.hub.roll_policy_key("registryReadWrite")?;
+        scene.hub.start_again().await?;
+        let after = scene.hub.connection_string("registryReadWrite").to_owned();
+        anyhow::ensure!(before != after, "the connection string is another");
+        scene.portal.delete(&scene.ids[0]).await?;
+        scene.alarm("policy_refused").await?;
+        scene.more_signals(dice.number(30..=80)).await?;
+        // What is missing cannot be made again with the old string: its signals wait.
+        let waits = |binding: &Value| binding["hub_device_id"] == *scene.ids[0] && binding["backlog"] != 0;
+        let all = |shown: &Value| shown["devices"].as_array().is_some_and(|all| all.iter().any(waits));
+        scene.wait_until("waiting", all).await?;
+        scene.edit(&json!({ "connection_string": through(&after, &scene.to_registry) })).await?;
+        scene.more_signals(dice.number(1..=60)).await?;
+        scene.end(Allowed::default()).await
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_hub_is_away_for_longer_than_a_token_lives() {
+    const LIFETIME: Duration = Duration::from_secs(5);
+    for_each_seed("a hub away longer than a token lives", async |mut dice| {
+        let lifetime = format!("{}s", LIFETIME.as_secs());
+        let setting = Setting::devices(3).server(|options| options.arg("--token-lifetime").arg(&lifetime));
+        let scene = Scene::open(&mut dice, setting).await?;
+        scene.more_signals(dice.number(1..=60)).await?;
+        // All is silent, with the connections as they are: no token can be renewed before it ends.
+        let silence = scene.hub.begin_fault(&json!({ "fault": "outage", "as": "blackhole" })).await?;
+        let expired = Instant::now() + LIFETIME;
+        scene.more_signals(dice.number(30..=80)).await?;
+        tokio::time::sleep_until(expired.into()).await;
+        if dice.coin() {
+            scene.to_hub.cut();
+        }
+        scene.hub.end_fault(silence).await?;
+        scene.more_signals(dice.number(30..=80)).await?;
+        for number in 0..3 {
+            scene.wait_for_state(number, &["delivering"]).await?;
+        }
+        let alarms = scene.alarms().await?;
+        let blamed = |alarm: &&Value| {
+            let kind = alarm["kind"].as_str().unwrap_or_default();
+            kind.starts_with("identity") || kind == "policy_refused" || kind == "clock_off"
+        };
+        anyhow::ensure!(!alarms.iter().any(|alarm| blamed(&alarm)), "no device is to blame: {alarms:#?}");
+        scene.end(Allowed::default()).await
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_days_messages_are_used_up_and_midnight_passes() {
+    for_each_seed("midnight", async |mut dice| {
+        // A free hub counts blocks of 512 bytes: some 90 signals of this size use up its day. The hub's midnight comes by
+        // its own clock; tokens live over it, and the server looks every second instead of every 15 minutes.
+        let setting = Setting::devices(2)
+            .hub(&["--tier", "F1", "--retention", "7d"])
+            .server(|options| options.arg("--token-lifetime").arg("3d").arg("--quota-probe").arg("1s"))
+            .filling(60_000);
+        let mut scene = Scene::open(&mut dice, setting).await?;
+        let used_up = |shown: &Value| shown["cause"]["code"] == "quota";
+        loop {
+            // A few at a time, so that what waits in the end is less than the next day takes.
+            scene.more_signals(dice.number(1..=10)).await?;
+            scene.rest().await?;
+            let shown = scene.wait_until("drained or refused", |shown| shown["waiting"] == 0 || used_up(shown)).await?;
+            if used_up(&shown) {
+                break;
+            }
+            scene.send();
+        }
+        let usage = scene.hub.admin(Method::GET, "/usage", &Value::Null).await?;
+        anyhow::ensure!(usage["quota"] == 8000, "it is a free hub: {usage}");
+        scene.wait_until("waiting", |shown| shown["waiting"].as_u64().is_some_and(|waiting| waiting > 0)).await?;
+        scene.hub.admin(Method::POST, "/clock", &json!({ "to": usage["resets_at"] })).await?;
         scene.end(Allowed::default()).await
     })
     .await

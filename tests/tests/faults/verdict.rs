@@ -100,6 +100,18 @@ fn an_expiry_counts_only_where_the_plan_names_it_and_only_for_as_many() {
 }
 
 #[test]
+fn a_signal_damaged_on_disk_counts_only_where_the_plan_names_it() {
+    let arrivals = at_hub(&[("1", "one"), ("3", "three")]);
+    let damaged = |device: &str| Allowed {
+        damaged: [(device.to_owned(), Bytes::from_static(b"two"))].into(),
+        ..Allowed::default()
+    };
+    assert_eq!(judge(&story(), &arrivals, &GivenUp::default(), &damaged("d")), []);
+    let lost = Violation::Lost { device: "d".into(), body: "two".into() };
+    assert_eq!(judge(&story(), &arrivals, &GivenUp::default(), &damaged("e")), [lost]);
+}
+
+#[test]
 fn what_overtakes_an_earlier_signal_is_out_of_order() {
     let overtaken = Violation::Order { device: "d".into(), earlier: "two".into(), later: "one".into() };
     assert_eq!(verdict(&at_hub(&[("2", "two"), ("1", "one"), ("3", "three")])), [overtaken]);
