@@ -1,5 +1,6 @@
 // Lists, dead letters, import and the other pages, with something in them.
 import assert from 'node:assert/strict'
+import fs from 'node:fs'
 import { after, before, describe, it } from 'node:test'
 import { openBrowser, Person } from './kit/browser.mjs'
 import { Server, until } from './kit/server.mjs'
@@ -105,7 +106,12 @@ describe('the other pages', () => {
     await ada.checkAll('deliveries')
     await row.getByRole('button').click()
     await page.getByText('Accepted by the hub: PyComTemp').waitFor()
+    await page.getByText('First sent: PyComTemp').waitFor()
     await ada.checkAll('one signal')
+    const stations = page.getByRole('list').filter({ hasText: 'Received from the device' }).getByRole('listitem')
+    assert.deepEqual(await stations.locator('strong').allInnerTexts(), ['Received from the device', 'Durable on disk', 'First sent: PyComTemp', 'Accepted by the hub: PyComTemp'])
+    // Each has its time: of the first that of the day, of the others what passed since.
+    for (const line of (await stations.locator('span.dim').allInnerTexts()).slice(1)) assert.match(line, /^\+ /)
   })
 
   it('shows all signals live, and those that a filter asks for', async () => {
@@ -125,6 +131,32 @@ describe('the other pages', () => {
     await page.getByRole('row').last().getByRole('link').first().click()
     await page.getByRole('group', { name: 'Connections' }).waitFor()
     await ada.checkAll('hub')
+    await page.getByRole('link', { name: 'PyComTemp' }).last().click()
+    await page.getByRole('combobox', { name: 'Tier' }).click()
+    await page.getByRole('option', { name: /^S1/ }).click()
+    await ada.fill('Units', '2')
+    await ada.checkAll('edit, with the size of the hub')
+    await ada.press('Save')
+    await ada.sees('S1, 2 units')
+    await ada.go('/hubs')
+    await page.getByRole('row').last().getByRole('link').first().click()
+    await page.getByRole('group', { name: 'Quota used today' }).getByText(/of 800,000/).waitFor()
+    await ada.checkAll('hub with its quota')
+  })
+
+  it('shows how identities differ from the hub, and repairs what may be', async () => {
+    const { page } = ada
+    await ada.go('/integrations')
+    await page.getByRole('link', { name: 'PyComTemp' }).click()
+    const drift = page.locator('section.card', { has: page.getByRole('heading', { name: 'Drift' }) })
+    const [bound] = (await server.api('GET', '/integrations/PyComTemp/devices')).items
+    await server.identity(bound.hub_device_id, { status: 'disabled' })
+    await drift.getByRole('button', { name: 'Reconcile now' }).click()
+    await drift.getByRole('row', { name: /greenhouse-1.*Disabled/ }).waitFor()
+    await ada.checkAll('drift')
+    await server.identity(bound.hub_device_id, { status: 'enabled' })
+    await drift.getByRole('button', { name: 'Reconcile now' }).click()
+    await drift.getByText(/^Nothing differs so far/).waitFor()
   })
 
   it('tells when and why a device came and went, rotates its secret and removes it', async () => {
@@ -208,6 +240,22 @@ describe('the other pages', () => {
     await until('ten more', async () => (await server.api('GET', '/integrations/PyComTemp/devices')).items.filter((one) => one.device.startsWith('sensor-29') && one.state === 'delivering').length === 10)
     // The list was not asked for again by hand: the server said what changed.
     await until('the list says so', async () => (await page.getByRole('row', { name: /sensor-29\d.*PyComTemp/ }).count()) === 10)
+    await ada.go('/devices?q=sensor-27')
+    await page.getByRole('checkbox', { name: 'Choose sensor-270' }).check()
+    await page.getByRole('checkbox', { name: 'Choose sensor-271' }).check()
+    await ada.press('Rotate secrets')
+    await dialog.getByLabel('For an hour more').check()
+    await ada.checkAll('rotate many')
+    await dialog.getByRole('button', { name: 'Rotate 2 devices' }).click()
+    await dialog.getByRole('heading', { name: 'New secrets of 2 devices' }).waitFor()
+    await ada.checkAll('many rotated')
+    const download = page.waitForEvent('download')
+    await dialog.getByRole('button', { name: 'Download as CSV' }).click()
+    const lines = fs.readFileSync(await (await download).path(), 'utf8').trim().split('\r\n').map((line) => line.split(','))
+    assert.deepEqual([lines[0].join(','), lines.length], ['name,id,kind,username,password,token,old_until', 3])
+    for (const [, id, , , secret] of lines.slice(1)) await server.publish(id, secret, 'temperature', '1')
+    await dialog.getByRole('button', { name: 'I have saved them' }).click()
+    await dialog.waitFor({ state: 'hidden' })
     await ada.go('/devices?q=sensor-28')
     await page.getByRole('checkbox', { name: 'Choose sensor-280' }).check()
     await page.getByRole('checkbox', { name: 'Choose sensor-281' }).check()

@@ -1,6 +1,8 @@
 // `hubward up --local-hub` on free ports, with a data folder of its own.
 import { execFile, spawn } from 'node:child_process'
+import crypto from 'node:crypto'
 import fs from 'node:fs'
+import https from 'node:https'
 import os from 'node:os'
 import path from 'node:path'
 import { promisify } from 'node:util'
@@ -72,6 +74,26 @@ export class Server {
     const { url, token } = JSON.parse(fs.readFileSync(path.join(`${this.data}.local-hub`, 'admin.json'), 'utf8'))
     const response = await fetch(`${url}/faults`, { method: body ? 'POST' : 'DELETE', headers: { Authorization: `Bearer ${token}`, 'Content-Type': 'application/json' }, body: body && JSON.stringify(body) })
     if (!response.ok) throw new Error(`fault: ${response.status} ${await response.text()}`)
+  }
+
+  /** Changes an identity in the hub, as somebody in the Azure portal would. */
+  async identity(id, change) {
+    const parts = Object.fromEntries(this.hub.connection_strings.registryReadWrite.split(';').map((part) => [part.slice(0, part.indexOf('=')), part.slice(part.indexOf('=') + 1)]))
+    const host = encodeURIComponent(parts.HostName.split(':')[0])
+    const end = Math.floor(Date.now() / 1000) + 3600
+    const signature = crypto.createHmac('sha256', Buffer.from(parts.SharedAccessKey, 'base64')).update(`${host}\n${end}`).digest('base64')
+    const ask = (method, body) => new Promise((done, failed) => {
+      const address = `https://${parts.HostName}/devices/${encodeURIComponent(id)}?api-version=2021-04-12`
+      const headers = { Authorization: `SharedAccessSignature sr=${host}&sig=${encodeURIComponent(signature)}&se=${end}&skn=${parts.SharedAccessKeyName}`, 'Content-Type': 'application/json', 'If-Match': '*' }
+      const request = https.request(address, { method, headers, ca: fs.readFileSync(this.hub.ca_file) }, (response) => {
+        let text = ''
+        response.on('data', (part) => { text += part })
+        response.on('end', () => (response.statusCode < 300 ? done(JSON.parse(text)) : failed(new Error(`${method} ${id}: ${response.statusCode} ${text}`))))
+      })
+      request.on('error', failed)
+      request.end(body && JSON.stringify(body))
+    })
+    await ask('PUT', { ...(await ask('GET')), ...change })
   }
 
   /** Publishes as a device by mosquitto_pub, one message a line. */
