@@ -30,6 +30,8 @@ pub(super) struct World {
     pub(super) hub: Arc<FakeHub>,
     pub(super) options: Options,
     pub(super) published: HashMap<DeviceId, Vec<(Offset, Bytes)>>,
+    /// What arrived, was about to be repeated after others, and was not, because its device was taken out.
+    cut_short: HashMap<DeviceId, HashSet<u64>>,
     pub(super) session: Arc<Session>,
     pub(super) suspicions: Arc<Suspicions>,
     /// Links share connections, as they do by AMQP.
@@ -97,6 +99,7 @@ impl World {
             hub,
             options,
             published: HashMap::new(),
+            cut_short: HashMap::new(),
             session,
             suspicions: Arc::default(),
             running: None,
@@ -117,6 +120,10 @@ impl World {
         self.refresh().await;
         let stored: HashSet<u64> = self.hub.stored_of(device.as_str()).iter().map(raw_of).collect();
         let (dead, expired) = (self.ledger.dead(), self.ledger.expired());
+        // What was being repeated, after a crash say, stays as it was: the rest of it is not sent once more.
+        let latest = self.hub.stored_of(device.as_str()).last().map(raw_of);
+        let cut_short = stored.iter().copied().filter(|raw| Some(*raw) > latest);
+        self.cut_short.entry(device.clone()).or_default().extend(cut_short);
         let published = self.published.entry(device.clone()).or_default();
         published.retain(|(offset, _)| {
             stored.contains(&offset.to_raw())
@@ -264,18 +271,20 @@ impl World {
         }
         for (device, published) in &self.published {
             let stored = self.hub.stored_of(device.as_str());
+            let cut_short = |raw| self.cut_short.get(device).is_some_and(|cut| cut.contains(&raw));
             let last: Vec<&D2cMessage> = stored
                 .iter()
                 .enumerate()
                 .filter(|(at, message)| stored[at + 1..].iter().all(|later| later.message_id != message.message_id))
                 // What arrived and whose word was lost may expire nevertheless.
                 .filter(|(_, message)| !gone(device, Offset::from_raw(raw_of(message))))
+                .filter(|(_, message)| !cut_short(raw_of(message)))
                 .map(|(_, message)| message)
                 .collect();
             let expected: Vec<_> = published
                 .iter()
                 .filter(|(offset, _)| !dead.iter().any(|letter| letter.record.offset == *offset))
-                .filter(|(offset, _)| !gone(device, *offset))
+                .filter(|(offset, _)| !gone(device, *offset) && !cut_short(offset.to_raw()))
                 .collect();
             let ids: Vec<_> = last.iter().map(|message| raw_of(message)).collect();
             let wanted: Vec<_> = expected.iter().map(|(offset, _)| offset.to_raw()).collect();
