@@ -643,7 +643,8 @@ export interface paths {
         };
         /**
          * Get the points of a chart: values of one signal in a time range, thinned out.
-         * @description One answer looks at the newest 5,000 records of the device in the range; with a `next` there may be older ones.
+         * @description One answer looks at the newest 5,000 records of the device in the range, and at 200 segments of the journal at most;
+         *     with a `next` there may be older ones.
          */
         get: operations["get_devices_device_series_key_points"];
         put?: never;

@@ -127,7 +127,8 @@ pub(crate) struct PointsParams {
 
 /// Get the points of a chart: values of one signal in a time range, thinned out.
 ///
-/// One answer looks at the newest 5,000 records of the device in the range; with a `next` there may be older ones.
+/// One answer looks at the newest 5,000 records of the device in the range, and at 200 segments of the journal at most;
+/// with a `next` there may be older ones.
 #[utoipa::path(get, path = "/devices/{device}/series/{key}/points", tag = "signals",
     params(("device" = String, Path, description = "Name or id"),
         ("key" = String, Path, description = "The number, or the topic after signals/, percent-encoded"), PointsParams),
@@ -151,6 +152,7 @@ pub(crate) async fn points(
         kind: Some(Kind::Signal),
         limit: usize::MAX,
         visit: VISIT,
+        ..LookBack::default()
     };
     let fits = move |record: &Record| record.only_for.is_none() && series::key(record).as_deref() == Some(&key);
     let looked = services.journal.look_back(query, fits).await.map_err(unreadable)?;

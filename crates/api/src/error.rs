@@ -112,6 +112,7 @@ impl From<RegistryError> for ApiError {
             | RegistryError::AlreadyBound { .. }
             | RegistryError::DeviceBound { .. }
             | RegistryError::LastAdmin { .. }
+            | RegistryError::TooMany { .. }
             | RegistryError::SetupDone
             | RegistryError::CredentialTaken { .. } => StatusCode::CONFLICT,
             RegistryError::SetupTokenWrong => StatusCode::FORBIDDEN,

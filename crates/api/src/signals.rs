@@ -92,6 +92,7 @@ async fn look(services: &Services, device: &DeviceId, params: &ListParams) -> Re
         kind: Some(Kind::Signal),
         limit: paging::limit(params.limit, PAGE, MAX_PAGE)?,
         visit: VISIT,
+        ..LookBack::default()
     };
     let wanted = params.signal.clone();
     let fits = move |record: &Record| wanted.is_none() || series::key(record) == wanted;
@@ -352,6 +353,7 @@ pub(crate) async fn list_all(
         kind: Some(Kind::Signal),
         limit,
         visit: VISIT,
+        ..LookBack::default()
     };
     let fits = |line: &SignalLine| {
         let of_it = |delivery: &&DeliveryLine| integration.as_ref().is_none_or(|name| *name == delivery.integration);
@@ -382,10 +384,11 @@ pub(crate) async fn list_all(
             items.push(line);
         }
         left = left.saturating_sub(looked.visited.max(1));
+        query.segments = query.segments.saturating_sub(looked.segments);
         let Some(below) = next.filter(|_| looked.next.is_some() || items.len() == limit) else {
             return Ok(Json(Page { items, next: None }));
         };
-        if items.len() == limit || left == 0 {
+        if items.len() == limit || left == 0 || query.segments == 0 {
             return Ok(Json(Page { items, next: Some(below.to_string()) }));
         }
         query.before = Some(below);

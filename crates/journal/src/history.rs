@@ -121,11 +121,14 @@ pub(crate) struct Finder<'a> {
     frames: Vec<Frame>,
     /// Pieces of files that were read.
     pub(crate) loads: usize,
+    /// Segments that they are of, and the last of them. Who goes back comes to each once.
+    pub(crate) segments: usize,
+    segment: Option<u32>,
 }
 
 impl<'a> Finder<'a> {
     pub(crate) fn new(shared: &'a Shared) -> Self {
-        Self { shared, frames: Vec::new(), loads: 0 }
+        Self { shared, frames: Vec::new(), loads: 0, segments: 0, segment: None }
     }
 
     /// The frame at `offset`, if it is kept and readable.
@@ -146,6 +149,11 @@ impl<'a> Finder<'a> {
         }
     }
 
+    /// Whether the frame at `offset` stands in another segment than the one that was read last.
+    pub(crate) fn is_elsewhere(&self, offset: Offset) -> bool {
+        self.shared.segment_at(offset).is_some_and(|segment| self.segment != Some(segment.number))
+    }
+
     fn known(&self, offset: Offset) -> Option<Frame> {
         let at = self.frames.binary_search_by_key(&offset, |frame| frame.place.offset).ok()?;
         Some(self.frames[at].clone())
@@ -160,6 +168,9 @@ impl<'a> Finder<'a> {
         let mut scanner = Scanner::new(file.as_ref(), Purpose::Journal, segment.epoch, from, segment.bytes(), WINDOW);
         self.frames.clear();
         self.loads += 1;
+        if self.segment.replace(segment.number) != Some(segment.number) {
+            self.segments += 1;
+        }
         loop {
             match scanner.step().map_err(failed("read"))? {
                 Step::Frame { frame, .. } => {

@@ -24,6 +24,9 @@ const AHEAD: u64 = 1 << 20;
 /// So many indexes of older segments are asked for a device's last record.
 const INDEXES: usize = 32;
 
+/// Segments that a step reads records from, if nobody says how many.
+const SEGMENTS: usize = 200;
+
 /// Which records to look for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LookBack {
@@ -41,11 +44,22 @@ pub struct LookBack {
     pub limit: usize,
     /// Most records to look at. A little more may be looked at, never less than what one piece of a file holds.
     pub visit: usize,
+    /// Most segments to read records from: those of a rare device may stand in one each. At least one is read.
+    pub segments: usize,
 }
 
 impl Default for LookBack {
     fn default() -> Self {
-        Self { device: None, before: None, until: None, since: None, kind: None, limit: 100, visit: 10_000 }
+        Self {
+            device: None,
+            before: None,
+            until: None,
+            since: None,
+            kind: None,
+            limit: 100,
+            visit: 10_000,
+            segments: SEGMENTS,
+        }
     }
 }
 
@@ -60,6 +74,8 @@ pub struct Looked {
     pub visited: usize,
     /// Pieces of files that were read, at most about 64 KiB each (indexes: whole).
     pub pieces: usize,
+    /// Segments that records were read from.
+    pub segments: usize,
 }
 
 impl Journal {
@@ -114,7 +130,9 @@ fn of_device(
         None => begin(&mut finder, device, query.before)?,
     };
     while let Some(offset) = next {
-        if looked.records.len() >= query.limit || looked.visited >= query.visit {
+        let done = looked.records.len() >= query.limit || looked.visited >= query.visit;
+        // The first look is always made, so that every step goes on.
+        if done || looked.visited > 0 && finder.segments >= query.segments && finder.is_elsewhere(offset) {
             break;
         }
         let Some(frame) = finder.find(offset)? else {
@@ -138,6 +156,7 @@ fn of_device(
     // What is linked to may be gone.
     looked.next = looked.next.filter(|_| next.is_some_and(|next| next >= shared.oldest()));
     looked.pieces += finder.loads;
+    looked.segments = finder.segments;
     Ok(looked)
 }
 
@@ -205,6 +224,7 @@ fn of_all(shared: &Shared, query: &LookBack, wanted: &dyn Fn(&Record) -> bool) -
         bound = bound.min(time_to_offset(shared, until, &mut looked.pieces)?);
     }
     let oldest = shared.oldest();
+    let mut last_read = None;
     while bound > oldest && looked.records.len() < query.limit && looked.visited < query.visit {
         // The segment of the last offset before the bound.
         let last = Offset::from_raw(bound.to_raw() - 1);
@@ -212,6 +232,12 @@ fn of_all(shared: &Shared, query: &LookBack, wanted: &dyn Fn(&Record) -> bool) -
         let Some(segment) = segments.iter().rev().find(|segment| segment.first <= last && !segment.is_empty()) else {
             return Ok(looked);
         };
+        if last_read.replace(segment.number) != Some(segment.number) {
+            if looked.segments >= query.segments.max(1) {
+                break;
+            }
+            looked.segments += 1;
+        }
         let from = mark_before(shared, segment, last)?;
         let mut frames = Vec::new();
         walk_from(shared, segment, last, u64::MAX, &mut looked.pieces, |frame| {

@@ -146,6 +146,21 @@ impl Registry {
         Ok((read(&row)?, read_record(&row)?))
     }
 
+    /// The dead letter that a record of a device became for an integration.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn dead_letter_at(
+        &self,
+        integration: &IntegrationId,
+        device: &DeviceId,
+        offset: Offset,
+    ) -> Result<Option<DeadLetter>, Error> {
+        let sql = "SELECT * FROM dead_letters WHERE integration = $1 AND device = $2 AND record_offset = $3 LIMIT 1";
+        let select = sqlx::query(sql).bind(integration.as_str()).bind(device.as_str()).bind(stored_offset(offset));
+        select.fetch_optional(self.readers()).await?.as_ref().map(read).transpose()
+    }
+
     /// Removes dead letters and answers how many. A filter without conditions removes all.
     ///
     /// # Errors

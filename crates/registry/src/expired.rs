@@ -1,8 +1,8 @@
 //! Signals that were given up because a limit that the user set was reached, by ranges of offsets.
 
 use hubward_model::{DeviceId, IntegrationId, Offset, Timestamp};
-use sqlx::Connection as _;
 use sqlx::sqlite::SqliteRow;
+use sqlx::{Connection as _, QueryBuilder, Sqlite};
 
 use crate::row::{Row, stored, stored_offset};
 use crate::{Error, Registry, random};
@@ -108,19 +108,16 @@ impl Registry {
         before: Option<(Timestamp, &str)>,
         limit: u32,
     ) -> Result<Vec<Expired>, Error> {
-        let (at, id) = before.unwrap_or((Timestamp::from_millis(i64::MAX), ""));
-        let rows = sqlx::query(
-            "SELECT * FROM expired WHERE integration = $1 AND ($2 IS NULL OR device = $2) \
-             AND (at < $3 OR (at = $3 AND id < $4)) ORDER BY at DESC, id DESC LIMIT $5",
-        )
-        .bind(integration.as_str())
-        .bind(device.map(DeviceId::as_str))
-        .bind(at.as_millis())
-        .bind(id)
-        .bind(i64::from(limit.min(MAX_PAGE)))
-        .fetch_all(self.readers())
-        .await?;
-        rows.iter().map(read).collect()
+        let mut query = QueryBuilder::<Sqlite>::new("SELECT * FROM expired WHERE integration = ");
+        query.push_bind(integration.as_str().to_owned());
+        if let Some(device) = device {
+            query.push(" AND device = ").push_bind(device.as_str().to_owned());
+        }
+        if let Some((at, id)) = before {
+            query.push(" AND (at, id) < (").push_bind(at.as_millis()).push(", ").push_bind(id.to_owned()).push(")");
+        }
+        query.push(" ORDER BY at DESC, id DESC LIMIT ").push_bind(i64::from(limit.min(MAX_PAGE)));
+        query.build().fetch_all(self.readers()).await?.iter().map(read).collect()
     }
 
     /// Ranges of a device in an integration that have to do with offsets from `first` to `last`.
@@ -135,7 +132,10 @@ impl Registry {
         last: Offset,
     ) -> Result<Vec<Expired>, Error> {
         let rows = sqlx::query(
-            "SELECT * FROM expired WHERE integration = $1 AND device = $2 AND to_offset > $3 AND from_offset <= $4",
+            // Ranges of a lane follow each other: of those that begin before, only the last reaches here.
+            "SELECT * FROM expired WHERE integration = $1 AND device = $2 AND to_offset > $3 AND from_offset <= $4 \
+             AND from_offset >= COALESCE((SELECT MAX(from_offset) FROM expired WHERE integration = $1 AND device = $2 \
+             AND from_offset <= $3), $3)",
         )
         .bind(integration.as_str())
         .bind(device.as_str())
@@ -151,14 +151,12 @@ impl Registry {
     /// # Errors
     /// When the database fails.
     pub async fn expired_total(&self, integration: &IntegrationId) -> Result<ExpiredTotal, Error> {
-        let row = sqlx::query(
-            "SELECT COUNT(*) AS ranges, COALESCE(SUM(count), 0) AS signals, COALESCE(SUM(bytes), 0) AS bytes \
-             FROM expired WHERE integration = $1",
-        )
-        .bind(integration.as_str())
-        .fetch_one(self.readers())
-        .await?;
-        let row = Row { table: "expired", row: &row };
+        let row = sqlx::query("SELECT ranges, signals, bytes FROM expired_totals WHERE integration = $1")
+            .bind(integration.as_str())
+            .fetch_optional(self.readers())
+            .await?;
+        let Some(row) = &row else { return Ok(ExpiredTotal::default()) };
+        let row = Row { table: "expired_totals", row };
         Ok(ExpiredTotal { ranges: row.count("ranges")?, signals: row.count("signals")?, bytes: row.count("bytes")? })
     }
 }

@@ -86,12 +86,8 @@ impl Registry {
     /// # Errors
     /// When the database fails.
     pub async fn orphans(&self, host: &str, limit: u32) -> Result<Vec<MadeIdentity>, Error> {
-        let sql = "SELECT * FROM made_identities m WHERE m.host_name = $1 \
-                   AND NOT EXISTS (SELECT 1 FROM bindings b \
-                   WHERE b.host_name = m.host_name AND b.hub_device_id = m.hub_device_id) \
-                   AND NOT EXISTS (SELECT 1 FROM pending_deletions p \
-                   WHERE p.host_name = m.host_name AND p.hub_device_id = m.hub_device_id) \
-                   ORDER BY m.hub_device_id, m.made_at LIMIT $2";
+        let sql = "SELECT * FROM made_identities WHERE host_name = $1 AND orphaned = 1 \
+                   ORDER BY hub_device_id, made_at LIMIT $2";
         let select = sqlx::query(sql).bind(host.to_ascii_lowercase()).bind(i64::from(limit));
         select.fetch_all(self.readers()).await?.iter().map(read_made).collect()
     }

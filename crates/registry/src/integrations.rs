@@ -16,7 +16,7 @@ use crate::milestones::{self, Milestone};
 use crate::row::{Row, stored, stored_offset};
 use crate::seal::Place;
 use crate::store::Writer;
-use crate::{Error, Registry};
+use crate::{Error, Registry, caps};
 
 /// Bytes of signals that may wait for an integration, unless it says otherwise.
 pub const DEFAULT_BACKLOG_LIMIT: u64 = 5 << 30;
@@ -160,7 +160,7 @@ impl Registry {
     /// Adds an integration with its bindings, all or nothing, in state `creating`.
     ///
     /// # Errors
-    /// When its name or one of the hub device ids is taken, or a device is missing.
+    /// When its name or one of the hub device ids is taken, a device is missing, or there are as many as there may be.
     pub async fn add_integration(&self, new: NewIntegration, bindings: Vec<NewBinding>) -> Result<Integration, Error> {
         let now = Timestamp::now();
         let integration = Integration {
@@ -178,6 +178,7 @@ impl Registry {
         };
         let Writer { mut connection, sealer } = self.writer().await;
         let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
+        caps::check(&mut tx, "SELECT COUNT(*) FROM integrations", "integrations", caps::MAX_INTEGRATIONS).await?;
         check_name_free(&mut tx, &integration.id, &integration.name).await?;
         insert(&mut tx, &integration, &sealer.seal(place(integration.id.as_str()), &new.connection_string)).await?;
         insert_bindings(&mut tx, &sealer, &integration, bindings).await?;

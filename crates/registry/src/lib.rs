@@ -53,6 +53,7 @@ pub mod usage;
 pub mod users;
 pub mod webhook;
 
+mod caps;
 mod password;
 mod random;
 mod row;
@@ -62,6 +63,7 @@ pub use alarms::{
 };
 pub use audit::{Actor, AuditEntry, AuditFilter};
 pub use bindings::{Binding, BindingChange, HubSide, Keys, NewBinding, Removed};
+pub use caps::{MAX_INTEGRATIONS, MAX_TOKENS, MAX_USERS};
 pub use connections::{Connection, ConnectionChange, Ended};
 pub use dead_letters::{DeadLetter, DeadLetterFilter, DeadLetterGroup, NewDeadLetter};
 pub use devices::{Activity, Device, NewCredential, NewDevice, WithSecret};

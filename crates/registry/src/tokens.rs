@@ -6,7 +6,7 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use crate::devices::{WithSecret, digest};
 use crate::row::Row;
-use crate::{Error, Registry, random};
+use crate::{Error, Registry, caps, random};
 
 /// What a secret begins with, so that a scanner of repositories knows it.
 const PREFIX: &str = "hubward_";
@@ -32,7 +32,7 @@ impl Registry {
     /// Makes a token; its secret is shown this once.
     ///
     /// # Errors
-    /// When the name is taken or empty.
+    /// When the name is taken or empty, or there are as many as there may be.
     pub async fn create_token(
         &self,
         name: &str,
@@ -54,6 +54,7 @@ impl Registry {
         };
         let mut writer = self.writer().await;
         let mut tx = writer.connection.begin_with("BEGIN IMMEDIATE").await?;
+        caps::check(&mut tx, "SELECT COUNT(*) FROM api_tokens", "tokens", caps::MAX_TOKENS).await?;
         let inserted = sqlx::query(
             "INSERT INTO api_tokens (id, name, scopes, digest, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6) \
              ON CONFLICT (name) DO NOTHING",

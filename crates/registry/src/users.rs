@@ -6,7 +6,7 @@ use sqlx::Connection as _;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use crate::row::Row;
-use crate::{Error, Registry};
+use crate::{Error, Registry, caps};
 
 /// Shortest password of a person, in characters.
 pub const MIN_PASSWORD_CHARS: usize = 10;
@@ -77,10 +77,12 @@ impl Registry {
     /// Adds a person.
     ///
     /// # Errors
-    /// When the name is taken or cannot be one, or the password is too short.
+    /// When the name is taken or cannot be one, the password is too short, or there are as many as there may be.
     pub async fn add_user(&self, name: &str, password: &SecretString, role: Role) -> Result<User, Error> {
         let phc = self.check_user(name, password).await?;
-        insert(&mut self.writer().await.connection, name, &phc, role).await
+        let mut writer = self.writer().await;
+        caps::check(&mut writer.connection, "SELECT COUNT(*) FROM users", "users", caps::MAX_USERS).await?;
+        insert(&mut writer.connection, name, &phc, role).await
     }
 
     /// All people, by name.

@@ -4,6 +4,7 @@
 
 mod access;
 mod alarms;
+mod bounds;
 mod changes;
 mod handlers;
 mod hubs;
@@ -13,5 +14,5 @@ mod operations;
 mod pages;
 mod rights;
 mod rotations;
-mod segments;
 mod session;
+mod watched;

@@ -60,18 +60,43 @@ async fn pages_find_every_record_once_whatever_their_size() {
     fleet(&mut run, 1..3001);
     let expected: Vec<i64> = (1..3001).rev().collect();
     let of_busy: Vec<i64> = (1..3001).rev().filter(|s| s % 10 == 3).collect();
-    for (limit, visit) in [(1000, 10_000), (7, 10_000), (1000, 5), (3000, 100_000)] {
-        let query = LookBack { limit, visit, ..LookBack::default() };
-        assert_eq!(all(&run, query.clone()).await.0, expected, "{limit} {visit}");
+    for (limit, visit, segments) in [
+        (1000, 10_000, 200),
+        (7, 10_000, 200),
+        (1000, 5, 200),
+        (3000, 100_000, 200),
+        (3000, 100_000, 1),
+        (3000, 100_000, 0),
+        (3000, 100_000, 3),
+    ] {
+        let query = LookBack { limit, visit, segments, ..LookBack::default() };
+        assert_eq!(all(&run, query.clone()).await.0, expected, "{limit} {visit} {segments}");
         let query = LookBack { device: Some(device("busy3")), ..query };
-        assert_eq!(all(&run, query).await.0, of_busy, "{limit} {visit}");
+        assert_eq!(all(&run, query).await.0, of_busy, "{limit} {visit} {segments}");
     }
     // What is not wanted is passed over; the pages go on none the less.
     let looked = run.journal.look_back(LookBack { visit: 500, ..LookBack::default() }, |_| false).await.unwrap();
     assert!(looked.records.is_empty() && looked.next.is_some());
-    let none = look(&run, LookBack { kind: Some(Kind::Command), visit: 100_000, ..LookBack::default() }).await;
+    let none =
+        look(&run, LookBack { kind: Some(Kind::Command), visit: 100_000, segments: 1000, ..LookBack::default() }).await;
     assert!(none.records.is_empty() && none.next.is_none());
     assert_eq!(look(&run, LookBack { device: Some(device("nobody")), ..LookBack::default() }).await, Looked::default());
+}
+
+#[tokio::test]
+async fn a_step_reads_no_more_segments_than_it_may() {
+    let files = FaultyFiles::new();
+    let mut run = Stepped::open(Options { segment_bytes: 16 << 10, ..options() }, &files);
+    fleet(&mut run, 1..20_001);
+    for segments in [1, 2, 5] {
+        // A record of the rare one is in every few segments; of all, each segment has many.
+        for of in [None, Some(device("rare"))] {
+            let query = LookBack { device: of, limit: 100_000, visit: 100_000, segments, ..LookBack::default() };
+            let looked = look(&run, query).await;
+            assert_eq!(looked.segments, segments, "{looked:?}");
+            assert!(looked.records.len() >= segments && looked.next.is_some());
+        }
+    }
 }
 
 #[tokio::test]

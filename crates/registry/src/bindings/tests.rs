@@ -177,3 +177,33 @@ async fn removing_bindings_may_be_done_again() {
     assert_eq!(removed, Removed::default());
     registry.add_bindings(&azure.id, vec![new_binding(&board, "board-1")]).await.unwrap();
 }
+
+#[tokio::test]
+async fn an_identity_that_hubward_made_is_an_orphan_while_nothing_needs_it() {
+    let (registry, _folder) = registry().await;
+    let board = device(&registry, "board").await;
+    let azure = integration(&registry, "azure", &[(&board, "board-1")]).await;
+    let orphans = async || -> Vec<String> {
+        let found = registry.orphans(&azure.host_name, 10).await.unwrap();
+        found.into_iter().map(|one| one.hub_device_id).collect()
+    };
+    let made = |id: Option<&str>, generation: &str| BindingChange {
+        hub_device_id: id.map(str::to_owned),
+        made_by_us: Some(true),
+        generation_id: Some(Some(generation.to_owned())),
+        ..BindingChange::of(board.clone())
+    };
+    registry.change_bindings(&azure.id, vec![made(None, "1")]).await.unwrap();
+    assert!(orphans().await.is_empty(), "its binding sends as it");
+    registry.change_bindings(&azure.id, vec![made(Some("board-2"), "2")]).await.unwrap();
+    assert_eq!(orphans().await, ["board-1"], "the binding has another");
+    registry.remove_bindings(&azure.id, from_ref(&board), HubSide::DeleteLater).await.unwrap();
+    assert_eq!(orphans().await, ["board-1"], "the other is about to be deleted");
+    let pending = registry.pending_deletions().await.unwrap().remove(0);
+    registry.add_bindings(&azure.id, vec![new_binding(&board, "board-1")]).await.unwrap();
+    assert!(orphans().await.is_empty(), "it is used again");
+    registry.remove_bindings(&azure.id, &[board], HubSide::Settled).await.unwrap();
+    assert_eq!(orphans().await, ["board-1"]);
+    registry.deletion_done(&pending.id).await.unwrap();
+    assert_eq!(orphans().await, ["board-1"], "what was deleted is forgotten");
+}

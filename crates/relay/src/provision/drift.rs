@@ -416,7 +416,7 @@ impl Shared {
     pub(super) async fn drift_report(&self, id: &IntegrationId) -> Result<DriftReport, ProvisionError> {
         let integration = self.registry.integration(id).await?;
         let host = integration.host_name;
-        let bound = self.registry.bindings(id).await?;
+        let counts = self.registry.binding_counts(id).await?;
         let orphans = self.registry.orphans(&host, ORPHANS).await?;
         let rounds = self.drift.lock();
         let none = Round::default();
@@ -427,7 +427,7 @@ impl Shared {
             made_at: made.made_at,
         };
         Ok(DriftReport {
-            bound: bound.iter().filter(|binding| is_active(binding.state)).count() as u64,
+            bound: counts.iter().filter(|count| is_active(count.state)).map(|count| count.number).sum(),
             by: round.by,
             looked_at: round.looked_at,
             of: round.of,

@@ -1,7 +1,6 @@
 //! What is told of a signal's way.
 
 use hubward_model::{DeviceId, IntegrationId, IntegrationName, Kind, MessageId, Offset, Record, Timestamp};
-use hubward_registry::DeadLetterFilter;
 
 use super::Entry;
 use crate::RelayHandle;
@@ -110,13 +109,8 @@ impl RelayHandle {
                 }
             }
             DeliveryState::DeadLetter => {
-                let filter = DeadLetterFilter {
-                    integration: Some(traced.integration.clone()),
-                    device: Some(device.clone()),
-                    ..DeadLetterFilter::default()
-                };
-                let letters = self.lanes().registry().dead_letters(&filter).await?;
-                if let Some(letter) = letters.into_iter().find(|letter| letter.offset == offset) {
+                let registry = self.lanes().registry();
+                if let Some(letter) = registry.dead_letter_at(&traced.integration, device, offset).await? {
                     traced.settled_at = Some(letter.at);
                     traced.attempts = Some(letter.attempts);
                     traced.last_refusal = Some(Refused {
