@@ -154,6 +154,48 @@ async fn with_the_end_of_an_overlap_what_the_old_secret_opened_is_closed_and_the
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_command_gives_many_devices_new_secrets_into_a_file_that_only_its_owner_reads() {
+    let server = Server::start(ServerOptions::default()).await.unwrap();
+    let cli = server.cli();
+    let (hall, old) = cli.add_device("hall, north").await.unwrap();
+    cli.add_device("kitchen").await.unwrap();
+    cli.add_pycom("board").await.unwrap();
+
+    let file = server.folder().join("secrets.csv");
+    let out = file.display().to_string();
+    let said = cli.output(&["device", "rotate", "--all", "--overlap", "1h", "--out", &out], None).await.unwrap();
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    let written = std::fs::read_to_string(&file).unwrap();
+    let mut lines: Vec<&str> = written.lines().collect();
+    assert_eq!(lines.remove(0), "name,id,kind,username,password,token,old_until");
+    assert_eq!(lines.len(), 3);
+    let of_hall = lines.iter().find(|line| line.starts_with(&format!("\"hall, north\",{hall},mqtt,"))).unwrap();
+    let fields: Vec<&str> = of_hall.split(',').collect();
+    let (new, until) = (fields[5], fields[7]);
+    assert!(until.starts_with("20") && !String::from_utf8_lossy(&said.stdout).contains(new), "{of_hall}");
+    for secret in [new, &old] {
+        assert!(Device::connect(server.mqtt(), &hall, secret).await.is_ok(), "both count");
+    }
+    use std::os::unix::fs::PermissionsExt;
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let (code, problem) = cli.problem(&["device", "rotate", "--all", "--out", &out]).await.unwrap();
+    assert_eq!((code, &problem["code"]), (1, &json!("file_unwritable")), "the secrets in it are nowhere else");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), written);
+
+    let many = cli.json(&["device", "rotate", "kitchen", &hall]).await.unwrap();
+    assert_eq!((many["rotated"].as_array().unwrap().len(), &many["failed"]), (2, &json!([])));
+    assert!(Device::connect(server.mqtt(), &hall, new).await.is_err(), "without an overlap the old one ends");
+    let boards = cli.json(&["device", "rotate", "--kind", "pycom"]).await.unwrap();
+    assert_eq!((boards["rotated"].as_array().unwrap().len(), &boards["rotated"][0]["name"]), (1, &json!("board")));
+    let listed = cli.output(&["device", "rotate", "--from-file", "-"], Some("kitchen\ngone\n")).await.unwrap();
+    assert_eq!((listed.status.code(), listed.stdout.len()), (Some(1), 0));
+    let (code, problem) = cli.problem(&["device", "rotate", "--search", "nothing"]).await.unwrap();
+    assert_eq!((code, &problem["code"]), (1, &json!("no_devices")));
+    let audit = Http::admin(&server).unwrap().get("/api/v1/audit?what=device.rotate").await.unwrap();
+    assert_eq!(audit["items"].as_array().unwrap().len(), 6, "who was refused changed nothing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_committed_description_is_the_running_servers() {
     let server = Server::start(ServerOptions::default()).await.unwrap();
     let served = Http::stranger(&server).unwrap().get("/api/openapi.json").await.unwrap();

@@ -135,13 +135,20 @@ impl Client {
 
     /// A whole list, part by part.
     pub async fn all<T: DeserializeOwned>(&self, path: &str) -> Result<Vec<T>, Failure> {
+        self.all_of(path, &[]).await
+    }
+
+    /// All of a list that a filter lets through, part by part.
+    pub async fn all_of<T: DeserializeOwned>(&self, path: &str, filter: &[(&str, String)]) -> Result<Vec<T>, Failure> {
         let mut all = Vec::new();
-        let mut query = vec![("limit", "1000".to_owned())];
+        let mut query = filter.to_vec();
+        query.push(("limit", "1000".to_owned()));
+        let fixed = query.len();
         loop {
             let page: Page<T> = self.get(path, &query).await?;
             all.extend(page.items);
             let Some(next) = page.next else { return Ok(all) };
-            query.truncate(1);
+            query.truncate(fixed);
             query.push(("cursor", next));
         }
     }

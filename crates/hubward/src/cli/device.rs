@@ -1,10 +1,10 @@
 //! `hubward device …`
 
+mod rotate;
+
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use hubward_api::shapes::Page;
 use hubward_api::shapes::alarms::{SilenceEdit, SilenceShow};
 use hubward_api::shapes::devices::{Credentials, DeviceEdit, DeviceRow, DeviceShow, NewDevice};
 use hubward_api::shapes::integrations::Removal;
@@ -43,15 +43,9 @@ enum DeviceCommand {
         /// Name or id
         name: String,
     },
-    /// Give a device a new secret; its connections are closed, or the old one counts for a while longer
-    #[command(after_help = "Examples:\n  hubward device rotate kitchen\n  hubward device rotate kitchen --overlap 24h")]
-    Rotate {
-        /// Name or id
-        name: String,
-        /// The old secret counts for so long beside the new one, at most 30d; what it opened is closed then
-        #[arg(long, value_name = "DURATION", value_parser = crate::units::duration)]
-        overlap: Option<Duration>,
-    },
+    /// Give devices new secrets; their connections are closed, or the old ones count for a while longer
+    #[command(after_help = rotate::EXAMPLES)]
+    Rotate(rotate::RotateArgs),
     /// Give a device another name; its id and its identities in hubs stay
     #[command(after_help = "Examples:\n  hubward device rename kitchen 'kitchen window'")]
     Rename {
@@ -135,16 +129,7 @@ pub(super) async fn run(args: DeviceArgs, json: bool) -> Result<(), Failure> {
             };
             if json { output::json(&shown) } else { output::line(&silence_words(&shown)) }
         }
-        DeviceCommand::Rotate { name, overlap } => {
-            let overlap = overlap.unwrap_or_default();
-            let seconds = overlap.as_secs() + u64::from(overlap.subsec_nanos() > 0);
-            let made: Credentials = client.post(&format!("{}/rotate?overlap={seconds}", path(&name))).await?;
-            print_credentials(&client, &made, json).await?;
-            match made.old_until {
-                Some(until) if !json => output::line(&format!("\nThe old secret counts until {until}.")),
-                _ => Ok(()),
-            }
-        }
+        DeviceCommand::Rotate(args) => rotate::run(&client, args, json).await,
         DeviceCommand::Rename { name, new_name } => {
             let edit = DeviceEdit { name: Some(new_name), ..DeviceEdit::default() };
             let device: DeviceShow = client.send(Method::PATCH, &path(&name), &edit).await?;
@@ -192,19 +177,8 @@ async fn run_add(client: &Client, args: AddArgs, json: bool) -> Result<(), Failu
 }
 
 async fn list(client: &Client, search: Option<String>, json: bool) -> Result<(), Failure> {
-    let mut rows: Vec<DeviceRow> = Vec::new();
-    let mut cursor: Option<String> = None;
-    loop {
-        let mut query: Vec<(&str, String)> = Vec::new();
-        query.extend(search.clone().map(|text| ("q", text)));
-        query.extend(cursor.take().map(|cursor| ("cursor", cursor)));
-        let page: Page<DeviceRow> = client.get("/api/v1/devices", &query).await?;
-        rows.extend(page.items);
-        cursor = page.next;
-        if cursor.is_none() {
-            break;
-        }
-    }
+    let filter: Vec<(&str, String)> = search.map(|text| ("q", text)).into_iter().collect();
+    let rows: Vec<DeviceRow> = client.all_of("/api/v1/devices", &filter).await?;
     if json {
         return output::json(&rows);
     }

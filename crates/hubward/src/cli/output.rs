@@ -8,8 +8,13 @@ use super::Failure;
 
 /// Prints one line; a reader that went away (`| head`) ends the command quietly.
 pub fn line(text: &str) -> Result<(), Failure> {
+    part(&format!("{text}\n"))
+}
+
+/// Prints text that brings its own line ends.
+pub fn part(text: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush()) {
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Err(Failure { problem: None, code: 0 }),
         Err(error) => Err(Failure::unexpected("writing to standard output", error)),

@@ -9,6 +9,8 @@ use super::Failure;
 
 /// Largest secret that is read; a connection string has some 200 bytes.
 const MAX_BYTES: u64 = 64 * 1024;
+/// Largest list that is read: some hundred thousand names.
+const MAX_LONG_BYTES: u64 = 16 << 20;
 
 /// Reads the secret in `path`, `-` meaning standard input. Surrounding blanks and line ends are cut off.
 pub fn read(path: &Path, what: &str) -> Result<SecretString, Failure> {
@@ -26,11 +28,20 @@ pub fn read(path: &Path, what: &str) -> Result<SecretString, Failure> {
 
 /// Reads a text that may be large but not without limit (a connection string, a certificate).
 pub fn read_text(path: &Path, what: &str) -> Result<String, Failure> {
+    read_up_to(MAX_BYTES, path, what)
+}
+
+/// Reads a list of many lines (devices).
+pub fn read_long_text(path: &Path, what: &str) -> Result<String, Failure> {
+    read_up_to(MAX_LONG_BYTES, path, what)
+}
+
+fn read_up_to(most: u64, path: &Path, what: &str) -> Result<String, Failure> {
     let mut bytes = Vec::new();
     let result = if path == Path::new("-") {
-        std::io::stdin().lock().take(MAX_BYTES + 1).read_to_end(&mut bytes)
+        std::io::stdin().lock().take(most + 1).read_to_end(&mut bytes)
     } else {
-        std::fs::File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes))
+        std::fs::File::open(path).and_then(|file| file.take(most + 1).read_to_end(&mut bytes))
     };
     result.map_err(|error| {
         Failure::new(
@@ -39,10 +50,10 @@ pub fn read_text(path: &Path, what: &str) -> Result<String, Failure> {
             "name a file that exists and that you may read, or '-' for standard input",
         )
     })?;
-    if bytes.len() as u64 > MAX_BYTES {
+    if bytes.len() as u64 > most {
         return Err(Failure::new(
             "file_too_large",
-            format!("{} holds more than 64 KiB: that is no {what}", shown(path)),
+            format!("{} holds more than {} KiB: that is no {what}", shown(path), most / 1024),
             format!("name the file that holds only the {what}"),
         ));
     }
