@@ -110,7 +110,7 @@ pub enum Error {
         reason: String,
     },
     /// The database failed.
-    #[error("the registry's database failed")]
+    #[error("the registry's database failed: {0}")]
     Storage(#[from] sqlx::Error),
 }
 

@@ -49,6 +49,7 @@ pub struct Registry {
 pub(crate) struct Inner {
     /// SQLite knows one writer at a time; so do we, and nothing ever waits inside the database for it.
     pub(crate) writer: Mutex<SqliteConnection>,
+    database: PathBuf,
     pub(crate) readers: SqlitePool,
     pub(crate) logins: Logins,
     pub(crate) keys: RwLock<KeyRing>,
@@ -112,6 +113,7 @@ impl Registry {
             );
         let inner = Inner {
             writer: Mutex::new(writer),
+            database: path.to_owned(),
             readers,
             logins: Logins::default(),
             keys: RwLock::new(opened.ring),
@@ -175,7 +177,10 @@ impl Registry {
     }
 
     pub(crate) async fn writer(&self) -> Writer<'_> {
-        let connection = self.inner.writer.lock().await;
+        let mut connection = self.inner.writer.lock().await;
+        if connection.is_in_transaction() {
+            self.inner.end_lost_transaction(&mut connection).await;
+        }
         Writer { connection, sealer: self.with_keys(|ring| ring.sealer.clone()) }
     }
 
@@ -189,6 +194,23 @@ impl Registry {
 
     fn with_keys<T>(&self, read: impl FnOnce(&KeyRing) -> T) -> T {
         read(&self.inner.keys.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Inner {
+    /// A full disk or a failing one makes SQLite end a transaction by itself, of which the driver goes on to believe that
+    /// it is open: then it would never begin another one. A new connection knows nothing of it. Where none can be had,
+    /// the next writer tries again.
+    async fn end_lost_transaction(&self, connection: &mut SqliteConnection) {
+        // Behind the rollback of one that was just dropped.
+        let rolled_back = connection.ping().await.is_ok() && !connection.is_in_transaction();
+        if rolled_back {
+            return;
+        }
+        match SqliteConnection::connect_with(&options(&self.database)).await {
+            Ok(new) => *connection = new,
+            Err(error) => tracing::warn!(%error, "the registry's database could not be opened anew"),
+        }
     }
 }
 

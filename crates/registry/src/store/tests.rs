@@ -281,3 +281,27 @@ async fn a_change_dropped_half_way_is_done_or_not_done_but_never_half() {
     }
     device(&registry, "the next").await;
 }
+
+/// A full disk makes SQLite end a transaction by itself; what comes after it must not fail once there is room.
+#[tokio::test]
+async fn after_a_disk_was_full_the_next_change_is_written() {
+    let (registry, _folder) = registry().await;
+    let board = device(&registry, "board").await;
+    {
+        let mut writer = registry.writer().await;
+        sqlx::query("PRAGMA max_page_count = 1").execute(&mut *writer.connection).await.unwrap();
+        let full = async {
+            let mut tx = writer.connection.begin_with("BEGIN IMMEDIATE").await?;
+            let insert = sqlx::query("INSERT INTO meta (key, value) VALUES ('large', $1)").bind("x".repeat(100_000));
+            insert.execute(&mut *tx).await?;
+            tx.commit().await
+        };
+        let error = full.await.unwrap_err().to_string();
+        assert!(error.contains("full"), "{error}");
+    }
+    registry.rename_device(&board, name("kitchen")).await.unwrap();
+    assert_eq!(registry.device_name(&board), Some(name("kitchen")));
+    let (all, large) = (registry.devices().await.unwrap(), "SELECT COUNT(*) FROM meta WHERE key = 'large'");
+    assert_eq!(all[0].name, name("kitchen"));
+    assert_eq!(sqlx::query_scalar::<_, i64>(large).fetch_one(registry.readers()).await.unwrap(), 0);
+}
