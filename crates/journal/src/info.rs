@@ -123,7 +123,7 @@ pub struct Info {
 pub enum Health {
     /// It can.
     Good,
-    /// No space is left on the disk.
+    /// No space is left on the disk, or none of the share that records may take.
     DiskFull,
     /// The file system cannot be written any more.
     ReadOnly,
@@ -162,6 +162,7 @@ impl Journal {
         let (health, appended, pending_bytes) = {
             let queue = lock(&shared.queue);
             let health = match &queue.state {
+                State::Open if shared.is_disk_full(&queue) => Health::DiskFull,
                 State::Open => Health::Good,
                 State::Stalled(Stall::DiskFull) => Health::DiskFull,
                 State::Stalled(Stall::ReadOnly) => Health::ReadOnly,

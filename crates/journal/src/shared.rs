@@ -197,4 +197,11 @@ impl Shared {
             why: if limit < self.options.limit_bytes { Full::Disk } else { Full::Limit },
         })
     }
+
+    /// Whether the journal's share of the disk has no room: who else fills the disk makes it smaller.
+    pub(crate) fn is_disk_full(&self, queue: &Queue) -> bool {
+        let used = self.used.load(Ordering::Acquire) + queue.pending;
+        let limit = self.limit.load(Ordering::Acquire);
+        limit < self.options.limit_bytes && used + self.wanted.load(Ordering::Acquire).max(1) > limit
+    }
 }

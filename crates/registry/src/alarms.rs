@@ -256,7 +256,8 @@ impl Registry {
         stored
     }
 
-    /// Clears an alarm, and answers whether it was open.
+    /// Clears an alarm, and answers whether it was open. One that was open in memory alone is history from now on, as any
+    /// other.
     ///
     /// # Errors
     /// When the database fails: then it is still open; clear it again.
@@ -434,10 +435,7 @@ impl Registry {
     ) -> Result<RaisedAlarm, Error> {
         alarm.cleared_at = Some(now);
         let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
-        let close =
-            sqlx::query("UPDATE alarms SET cleared_at = $1, acknowledged_at = $2, acknowledged_by = $3 WHERE id = $4");
-        let close = close.bind(now.as_millis()).bind(alarm.acknowledged_at.map(Timestamp::as_millis));
-        close.bind(&alarm.acknowledged_by).bind(&alarm.id).execute(&mut *tx).await?;
+        write(&mut tx, &mut alarm).await?;
         webhook::queue(&mut tx, AlarmEvent::Cleared, &alarm, now).await?;
         tx.commit().await?;
         self.inner.alarms.lock().remove(&alarm.key);
@@ -476,17 +474,27 @@ fn raised(alarm: &Alarm) -> RaisedAlarm {
     }
 }
 
-/// Writes an alarm and the notice of it, and learns the names of what it is about.
+/// Writes an alarm and the notice of it.
 async fn store(connection: &mut SqliteConnection, event: AlarmEvent, alarm: &mut RaisedAlarm) -> Result<(), Error> {
     let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
+    write(&mut tx, alarm).await?;
+    if event == AlarmEvent::Raised {
+        webhook::queue(&mut tx, event, alarm, alarm.since).await?;
+    }
+    Ok(tx.commit().await?)
+}
+
+/// Writes an alarm, new or changed, and learns the names of what it is about.
+async fn write(connection: &mut SqliteConnection, alarm: &mut RaisedAlarm) -> Result<(), Error> {
     let row = sqlx::query(
         "INSERT INTO alarms (id, kind, integration, device, integration_name, device_name, cause, remedy, since, \
-         updated_at, acknowledged_at, acknowledged_by) \
+         updated_at, acknowledged_at, acknowledged_by, cleared_at) \
          VALUES ($1, $2, $3, $4, (SELECT name FROM integrations WHERE id = $3), \
-         (SELECT name FROM devices WHERE id = $4), $5, $6, $7, $8, $9, $10) \
+         (SELECT name FROM devices WHERE id = $4), $5, $6, $7, $8, $9, $10, $11) \
          ON CONFLICT (id) DO UPDATE SET cause = excluded.cause, remedy = excluded.remedy, \
          updated_at = excluded.updated_at, acknowledged_at = excluded.acknowledged_at, \
-         acknowledged_by = excluded.acknowledged_by RETURNING id, integration_name, device_name",
+         acknowledged_by = excluded.acknowledged_by, cleared_at = excluded.cleared_at \
+         RETURNING id, integration_name, device_name",
     )
     .bind(&alarm.id)
     .bind(alarm.key.kind.as_str())
@@ -498,15 +506,13 @@ async fn store(connection: &mut SqliteConnection, event: AlarmEvent, alarm: &mut
     .bind(alarm.updated_at.as_millis())
     .bind(alarm.acknowledged_at.map(Timestamp::as_millis))
     .bind(&alarm.acknowledged_by)
-    .fetch_one(&mut *tx)
+    .bind(alarm.cleared_at.map(Timestamp::as_millis))
+    .fetch_one(connection)
     .await?;
     let row = Row { table: "alarms", row: &row };
     alarm.integration_name = row.get("integration_name")?;
     alarm.device_name = row.get("device_name")?;
-    if event == AlarmEvent::Raised {
-        webhook::queue(&mut tx, event, alarm, alarm.since).await?;
-    }
-    Ok(tx.commit().await?)
+    Ok(())
 }
 
 fn push_conditions(query: &mut QueryBuilder<Sqlite>, filter: &AlarmFilter) {

@@ -349,11 +349,29 @@ impl Scene {
     /// # Errors
     /// It never is.
     pub async fn open_alarm(&self, kind: &str) -> Result<()> {
-        let open = async || {
-            let page = self.api()?.get("/api/v1/alarms?limit=1000").await?;
-            Ok(page["items"].as_array().is_some_and(|all| all.iter().any(|alarm| alarm["kind"] == kind)))
-        };
-        self.until(&format!("the alarm {kind} is open"), open).await
+        self.until(&format!("the alarm {kind} is open"), async || self.is_open(kind).await).await
+    }
+
+    /// Waits until no alarm of this kind is open any more.
+    ///
+    /// # Errors
+    /// It stays.
+    pub async fn no_alarm(&self, kind: &str) -> Result<()> {
+        self.until(&format!("the alarm {kind} is over"), async || Ok(!self.is_open(kind).await?)).await
+    }
+
+    async fn is_open(&self, kind: &str) -> Result<bool> {
+        let page = self.api()?.get("/api/v1/alarms?limit=1000").await?;
+        Ok(page["items"].as_array().is_some_and(|all| all.iter().any(|alarm| alarm["kind"] == kind)))
+    }
+
+    /// The server's figures, in Prometheus' text form.
+    ///
+    /// # Errors
+    /// The API does not answer.
+    pub async fn metrics(&self) -> Result<String> {
+        let answer = self.api()?.request(Method::GET, "/metrics").send().await.context("ask for the figures")?;
+        answer.text().await.context("read the figures")
     }
 
     /// Changes the integration, by what the API calls its fields.

@@ -86,14 +86,13 @@ async fn the_disk_is_full_and_freed() {
         scene.more_signals(dice.number(1..=40)).await?;
         for _ in 0..2 {
             let filler = Filler::fill(&scene.server)?;
-            let full = async || {
-                let info = journal(&scene).await?;
-                let (bytes, limit) = (info["bytes"].as_u64(), info["limit_bytes"].as_u64());
-                Ok(info["health"] == "full" || bytes >= limit)
-            };
-            scene.until("the journal has no room", full).await?;
+            journal_is(&scene, "full").await?;
+            scene.open_alarm("disk_full").await?;
+            let figures = scene.metrics().await?;
+            ensure!(figures.contains("hubward_alarms{kind=\"disk_full\"} 1"), "the figures tell it:\n{figures}");
             drop(filler);
             scene.more_signals(dice.number(20..=60)).await?;
+            scene.no_alarm("disk_full").await?;
         }
         scene.end(Allowed::default()).await
     })

@@ -117,7 +117,7 @@ impl Server {
         let (known, stop) = (Arc::clone(&activity), stop_rest.clone());
         connections::start(&storage.registry, &broker_handle, known, stop, &mut parts).await?;
         let (known, stop) = (Arc::clone(&activity), stop_rest.clone());
-        alarms::start(&storage, &broker_handle, relay.handle(), known, stop, &mut parts).await?;
+        alarms::start(&storage, settings.data.clone(), &broker_handle, relay.handle(), known, stop, &mut parts).await?;
         let told = host_policy("allow_webhook", &settings.allow_webhook, None)?;
         let notifier = WebhookDoor::new(storage.registry.clone(), told.clone());
         notifier.configure(&settings).await?;

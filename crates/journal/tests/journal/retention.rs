@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use hubward_journal::testing::FaultyFiles;
-use hubward_journal::{AppendError, Chunk, Full, Options, Waiter};
+use hubward_journal::{AppendError, Chunk, Full, Health, Options, Waiter};
 use hubward_model::{Offset, Timestamp};
 
 use crate::kit::{DIR, Stepped, chunks, draft, options, records, segments};
@@ -118,9 +118,36 @@ fn the_journal_takes_its_share_of_a_small_disk_and_leaves_the_rest() {
     assert_eq!(full, AppendError::Full { why: Full::Disk });
     let info = run.journal.info();
     assert!(info.bytes > 60_000 && info.bytes <= 110_000, "{}", info.bytes);
+    assert_eq!(info.health, Health::DiskFull);
     files.set_free(1 << 30);
     run.committer.step();
+    assert_eq!(run.journal.info().health, Health::Good);
     run.commit("there is room");
+}
+
+#[test]
+fn a_disk_that_others_fill_is_told_though_nobody_sends_and_until_there_is_room() {
+    let files = FaultyFiles::new();
+    let mut run = Stepped::open(options(), &files);
+    run.commit("a signal before");
+    for _ in 0..2 {
+        files.set_free(0);
+        run.committer.step();
+        assert_eq!(run.journal.info().health, Health::DiskFull);
+        assert_eq!(run.journal.append(draft("x"), &run.waiter).unwrap_err(), AppendError::Full { why: Full::Disk });
+        files.set_free(1 << 30);
+        run.committer.step();
+        assert_eq!(run.journal.info().health, Health::Good);
+        run.commit("a signal after");
+    }
+    // The limit that was set is none of the disk's.
+    let small = Options { limit_bytes: 4_096, ..options() };
+    let mut run = Stepped::open(small, &FaultyFiles::new());
+    let _pin = run.journal.pin("lane", Offset::START);
+    while run.journal.append(draft(vec![1; 100]), &run.waiter).is_ok() {
+        run.committer.step();
+    }
+    assert_eq!(run.journal.info().health, Health::Good);
 }
 
 #[test]

@@ -108,6 +108,21 @@ async fn an_alarm_that_cannot_be_stored_is_open_nonetheless_and_stored_later() {
 }
 
 #[tokio::test]
+async fn an_alarm_that_was_never_stored_is_history_once_it_is_over_and_the_disk_is_free() {
+    let (registry, _folder) = registry().await;
+    let key = AlarmKey::server(AlarmKind::DiskFull);
+    fill_disk(&registry).await;
+    registry.raise_alarm(alarm(&key, "full")).await.unwrap_err();
+    registry.clear_alarm(&key).await.unwrap_err();
+    assert!(registry.is_alarm_open(&key), "it ends when that can be written");
+    free_disk(&registry).await;
+    assert!(registry.clear_alarm(&key).await.unwrap());
+    let [cleared] = all(&registry).await.try_into().unwrap();
+    assert!(cleared.cleared_at.is_some());
+    assert_eq!((cleared.key, cleared.cause.as_str()), (key, "full"));
+}
+
+#[tokio::test]
 async fn acknowledging_keeps_what_lasts_open_and_ends_what_only_happened() {
     let (registry, _folder) = registry().await;
     let lasting = AlarmKey::server(AlarmKind::DiskFull);

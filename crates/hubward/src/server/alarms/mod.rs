@@ -8,10 +8,12 @@ pub(super) mod rules;
 pub(super) mod silence;
 
 use std::collections::HashSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hubward_broker::{BrokerEvent, BrokerHandle, Owner};
+use hubward_journal::{Files, Health, Journal, RealFiles};
 use hubward_model::{DeviceId, Problem, Timestamp};
 use hubward_registry::{Alarm, AlarmKey, Registry};
 use hubward_relay::RelayHandle;
@@ -24,8 +26,8 @@ use tokio_util::sync::CancellationToken;
 use super::PartEnd;
 use super::activity::ActivityCounter;
 use super::storage::Storage;
-use rules::{Drops, Facts, FullOfDeadLetters, Throttled};
-use silence::Floor;
+use rules::{Drops, Facts, FullOfDeadLetters, Judgement, Throttled};
+use silence::{Floor, Silent};
 
 /// How often everything is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -37,6 +39,7 @@ const AT_ONCE: usize = 200;
 /// Starts to look.
 pub(super) async fn start(
     storage: &Storage,
+    data: PathBuf,
     broker: &BrokerHandle,
     relay: RelayHandle,
     activity: Arc<ActivityCounter>,
@@ -48,11 +51,14 @@ pub(super) async fn start(
     let task = Task {
         registry: storage.registry.clone(),
         journal: storage.journal.clone(),
+        files: Arc::new(RealFiles),
+        data,
         relay,
         floor: Floor::new(Timestamp::now()),
         activity,
         drops: Drops::default(),
         throttled: Throttled::default(),
+        failing: false,
     };
     parts.spawn(task.run(broker.subscribe_events(), stop));
     Ok(())
@@ -60,12 +66,16 @@ pub(super) async fn start(
 
 struct Task {
     registry: Registry,
-    journal: hubward_journal::Journal,
+    journal: Journal,
+    files: Arc<dyn Files>,
+    data: PathBuf,
     relay: RelayHandle,
     activity: Arc<ActivityCounter>,
     floor: Floor,
     drops: Drops,
     throttled: Throttled,
+    /// Whether the last look could not write all of it.
+    failing: bool,
 }
 
 impl Task {
@@ -77,9 +87,7 @@ impl Task {
             tokio::select! {
                 () = stop.cancelled() => break,
                 _ = look.tick() => {
-                    if let Err(error) = self.look().await {
-                        tracing::warn!(%error, "alarms were not judged; they are with the next look");
-                    }
+                    self.look().await;
                     if tidied.elapsed() >= TIDY_EVERY {
                         tidied = Instant::now();
                         self.tidy().await;
@@ -99,57 +107,76 @@ impl Task {
         ("alarms", Ok(()))
     }
 
-    async fn look(&mut self) -> Result<(), hubward_registry::Error> {
-        let now = Timestamp::now();
-        let health = self.journal.info().health;
-        let takes_signals = health == hubward_journal::Health::Good;
-        self.floor.look(now, Instant::now(), takes_signals);
-        let hubs = match self.relay.hubs().await {
-            Ok(hubs) => hubs,
-            Err(error) => {
-                tracing::warn!(%error, "hubs could not be looked at");
-                return Ok(());
-            }
-        };
-        self.throttled.look(&hubs, now);
-        let ignored = self.registry.unwatched_devices().await?;
-        let silent = self.activity.silent(now, self.floor.since());
-        let silent = silent.into_iter().filter(|silent| !ignored.contains(&silent.device));
-        let facts = Facts {
-            now,
-            health,
-            hubs,
-            throttled_since: self.throttled.since.clone(),
-            full: self.full_of_dead_letters().await?,
-            silent: silent.filter(|silent| self.registry.device_name(&silent.device).is_some()).collect(),
-        };
-        let wanted = rules::judge(&facts, &|device| self.name(device));
-        self.settle(wanted).await?;
+    /// Looks at everything. What cannot be read is judged at the next look; what cannot be written is open in memory, or
+    /// ends with a later look.
+    async fn look(&mut self) {
+        let facts = self.facts().await;
+        let judged = rules::judge(&facts, &|device| self.name(device));
+        let mut failed = self.settle(judged).await;
         if let Some(alarm) = self.drops.alarm(&|device| self.name(device)) {
-            self.registry.raise_alarm(alarm).await?;
-            self.drops.told();
+            match self.registry.raise_alarm(alarm).await {
+                Ok(()) => self.drops.told(),
+                Err(error) => failed = Some(error),
+            }
         }
-        Ok(())
+        match &failed {
+            Some(error) if !self.failing => {
+                tracing::warn!(%error, "alarms could not be written; they are open in memory, and written once they can be");
+            }
+            None if self.failing => tracing::info!("alarms are written again"),
+            _ => {}
+        }
+        self.failing = failed.is_some();
     }
 
-    /// Clears what is over and raises what is so. The others wait for the next look when there are many.
-    async fn settle(&self, wanted: Vec<Alarm>) -> Result<(), hubward_registry::Error> {
-        let keys: HashSet<&AlarmKey> = wanted.iter().map(|alarm| &alarm.key).collect();
-        for kind in rules::KINDS {
-            for key in self.registry.open_alarm_keys(*kind) {
-                if !keys.contains(&key) {
-                    self.registry.clear_alarm(&key).await?;
-                }
-            }
+    async fn facts(&mut self) -> Facts {
+        let now = Timestamp::now();
+        let health = self.journal.info().health;
+        self.floor.look(now, Instant::now(), health == Health::Good);
+        let hubs = seen("hubs", self.relay.hubs().await);
+        if let Some(hubs) = &hubs {
+            self.throttled.look(hubs, now);
         }
+        Facts {
+            now,
+            health,
+            space: seen("the disk of the data folder", self.space().await),
+            hubs,
+            throttled_since: self.throttled.since.clone(),
+            full: seen("dead letters", self.full_of_dead_letters().await),
+            silent: seen("silent devices", self.silent(now).await),
+        }
+    }
+
+    /// Bytes that are left on the disk of the data folder.
+    async fn space(&self) -> std::io::Result<u64> {
+        let (files, data) = (Arc::clone(&self.files), self.data.clone());
+        let asked = tokio::task::spawn_blocking(move || files.space(&data)).await;
+        Ok(asked.map_err(std::io::Error::other)??.available)
+    }
+
+    async fn silent(&self, now: Timestamp) -> Result<Vec<Silent>, hubward_registry::Error> {
+        let silent = self.activity.silent(now, self.floor.since());
+        let ignored = self.registry.unwatched_devices().await?;
+        let is_known = |silent: &Silent| self.registry.device_name(&silent.device).is_some();
+        Ok(silent.into_iter().filter(|silent| !ignored.contains(&silent.device) && is_known(silent)).collect())
+    }
+
+    /// Raises what is so and clears what is over, each for itself. The others wait for the next look when there are many.
+    /// Answers the last failure.
+    async fn settle(&self, Judgement { kinds, alarms }: Judgement) -> Option<hubward_registry::Error> {
+        let mut failed = None;
+        let keys: HashSet<AlarmKey> = alarms.iter().map(|alarm| alarm.key.clone()).collect();
         let (known, new): (Vec<Alarm>, Vec<Alarm>) =
-            wanted.into_iter().partition(|alarm| self.registry.is_alarm_open(&alarm.key));
-        let mut result = Ok(());
+            alarms.into_iter().partition(|alarm| self.registry.is_alarm_open(&alarm.key));
         for alarm in known.into_iter().chain(new.into_iter().take(AT_ONCE)) {
-            // One that cannot be stored is open nonetheless; the others follow.
-            result = self.registry.raise_alarm(alarm).await.and(result);
+            failed = self.registry.raise_alarm(alarm).await.err().or(failed);
         }
-        result
+        let open = kinds.into_iter().flat_map(|kind| self.registry.open_alarm_keys(kind));
+        for over in open.filter(|key| !keys.contains(key)) {
+            failed = self.registry.clear_alarm(&over).await.err().or(failed);
+        }
+        failed
     }
 
     async fn full_of_dead_letters(&self) -> Result<Vec<FullOfDeadLetters>, hubward_registry::Error> {
@@ -184,3 +211,14 @@ impl Task {
         self.registry.device_name(device).map_or_else(|| device.to_string(), |name| name.to_string())
     }
 }
+
+/// What was read, or a line in the log.
+fn seen<T>(what: &'static str, read: Result<T, impl std::fmt::Display>) -> Option<T> {
+    read.inspect_err(
+        |error| tracing::warn!(%error, what, "could not be looked at for alarms; the next look tries again"),
+    )
+    .ok()
+}
+
+#[cfg(test)]
+mod tests;

@@ -10,28 +10,37 @@ use hubward_relay::HubShown;
 
 use super::silence::Silent;
 
-/// The kinds that are judged here at every look: raised while they are so, cleared when they are not.
-pub(super) const KINDS: &[AlarmKind] = &[
-    AlarmKind::DiskFull,
-    AlarmKind::JournalFailed,
-    AlarmKind::Throttled,
-    AlarmKind::QuotaUsedUp,
-    AlarmKind::DeadLettersFull,
-    AlarmKind::DeviceSilent,
-];
-
 /// How long a hub may throttle before somebody is told: short pauses heal themselves.
 const THROTTLED: Duration = Duration::from_secs(60);
 
-/// What was seen at one look.
+/// Less than this on the disk of the data folder is as good as nothing: what the registry is to write needs some room.
+const NO_SPACE: u64 = 256 << 10;
+
+/// What was seen at one look. What could not be seen is none, and nothing is judged by it.
 pub(super) struct Facts {
     pub(super) now: Timestamp,
     pub(super) health: Health,
-    pub(super) hubs: Vec<HubShown>,
+    /// Bytes that are left on the disk of the data folder.
+    pub(super) space: Option<u64>,
+    pub(super) hubs: Option<Vec<HubShown>>,
     /// Since when each hub throttles, by host name.
     pub(super) throttled_since: HashMap<String, Timestamp>,
-    pub(super) full: Vec<FullOfDeadLetters>,
-    pub(super) silent: Vec<Silent>,
+    pub(super) full: Option<Vec<FullOfDeadLetters>>,
+    pub(super) silent: Option<Vec<Silent>>,
+}
+
+/// What must be open of some kinds: raised while it is so, cleared when it is not.
+#[derive(Default)]
+pub(super) struct Judgement {
+    pub(super) kinds: Vec<AlarmKind>,
+    pub(super) alarms: Vec<Alarm>,
+}
+
+impl Judgement {
+    fn add(&mut self, kinds: &[AlarmKind], alarms: impl IntoIterator<Item = Alarm>) {
+        self.kinds.extend(kinds);
+        self.alarms.extend(alarms);
+    }
 }
 
 /// A device with as many dead letters as it may have.
@@ -41,36 +50,49 @@ pub(super) struct FullOfDeadLetters {
     pub(super) number: u64,
 }
 
-/// The alarms of [`KINDS`] that must be open. The same facts give the same texts, so that nothing is written twice.
-pub(super) fn judge(facts: &Facts, name: &dyn Fn(&DeviceId) -> String) -> Vec<Alarm> {
-    let mut alarms: Vec<Alarm> = journal(&facts.health).into_iter().collect();
-    for hub in &facts.hubs {
-        alarms.extend(of_hub(hub, facts));
+/// The alarms that must be open. The same facts give the same texts, so that nothing is written twice.
+pub(super) fn judge(facts: &Facts, name: &dyn Fn(&DeviceId) -> String) -> Judgement {
+    let mut judged = Judgement::default();
+    judged.add(&[AlarmKind::DiskFull, AlarmKind::JournalFailed], of_disk(&facts.health, facts.space));
+    if let Some(hubs) = &facts.hubs {
+        let alarms = hubs.iter().flat_map(|hub| of_hub(hub, facts));
+        judged.add(&[AlarmKind::Throttled, AlarmKind::QuotaUsedUp], alarms);
     }
-    alarms.extend(facts.full.iter().map(|full| Alarm {
-        key: AlarmKey::binding(AlarmKind::DeadLettersFull, &full.integration, &full.device),
-        cause: format!(
-            "{} has {} dead letters, the most a device may have: at the next one its signals wait",
-            name(&full.device),
-            full.number
-        ),
-        remedy: "see why with 'hubward deadletter list', then retry, export or discard some".to_owned(),
-    }));
-    alarms.extend(facts.silent.iter().map(|silent| {
+    if let Some(full) = &facts.full {
+        judged.add(&[AlarmKind::DeadLettersFull], full.iter().map(|full| full.alarm(name)));
+    }
+    if let Some(silent) = &facts.silent {
+        judged.add(&[AlarmKind::DeviceSilent], silent.iter().map(|silent| of_silent(silent, name)));
+    }
+    judged
+}
+
+impl FullOfDeadLetters {
+    fn alarm(&self, name: &dyn Fn(&DeviceId) -> String) -> Alarm {
         Alarm {
-            key: AlarmKey::device(AlarmKind::DeviceSilent, &silent.device),
+            key: AlarmKey::binding(AlarmKind::DeadLettersFull, &self.integration, &self.device),
             cause: format!(
-                "{} has sent nothing since {}; it usually sends within {}",
-                name(&silent.device),
-                silent.last,
-                spoken(silent.limit)
+                "{} has {} dead letters, the most a device may have: at the next one its signals wait",
+                name(&self.device),
+                self.number
             ),
-            remedy:
-                "look at its power and its network; if it is meant to be silent: hubward device silence NAME --ignore"
-                    .to_owned(),
+            remedy: "see why with 'hubward deadletter list', then retry, export or discard some".to_owned(),
         }
-    }));
-    alarms
+    }
+}
+
+fn of_silent(silent: &Silent, name: &dyn Fn(&DeviceId) -> String) -> Alarm {
+    Alarm {
+        key: AlarmKey::device(AlarmKind::DeviceSilent, &silent.device),
+        cause: format!(
+            "{} has sent nothing since {}; it usually sends within {}",
+            name(&silent.device),
+            silent.last,
+            spoken(silent.limit)
+        ),
+        remedy: "look at its power and its network; if it is meant to be silent: hubward device silence NAME --ignore"
+            .to_owned(),
+    }
 }
 
 fn of_hub(hub: &HubShown, facts: &Facts) -> Vec<Alarm> {
@@ -119,13 +141,13 @@ impl Throttled {
     }
 }
 
-fn journal(health: &Health) -> Option<Alarm> {
+fn of_disk(health: &Health, space: Option<u64>) -> Option<Alarm> {
+    const FREE: &str = "free some space on the disk of the data folder; Hubward goes on by itself";
     let (kind, cause, remedy) = match health {
-        Health::Good | Health::Closed => return None,
         Health::DiskFull => (
             AlarmKind::DiskFull,
-            "no space is left on the disk of the journal: no signal is acknowledged".to_owned(),
-            "free some space on the disk of the data folder, or lower journal.limit; Hubward goes on by itself",
+            "the disk has no room left for the journal: no signal is acknowledged".to_owned(),
+            FREE,
         ),
         Health::ReadOnly => (
             AlarmKind::JournalFailed,
@@ -137,6 +159,12 @@ fn journal(health: &Health) -> Option<Alarm> {
             format!("the journal cannot write: {reason}; no signal is acknowledged"),
             "look at the disk and the rights of the data folder and at the system's log; Hubward tries again by itself",
         ),
+        Health::Good | Health::Closed if space.is_some_and(|left| left < NO_SPACE) => (
+            AlarmKind::DiskFull,
+            "the disk of the data folder has no room left: progress, settings and alarms are not saved".to_owned(),
+            FREE,
+        ),
+        Health::Good | Health::Closed => return None,
     };
     Some(Alarm { key: AlarmKey::server(kind), cause, remedy: remedy.to_owned() })
 }
@@ -207,15 +235,20 @@ mod tests {
         Facts {
             now,
             health: Health::Good,
-            hubs: Vec::new(),
+            space: Some(1 << 30),
+            hubs: Some(Vec::new()),
             throttled_since: HashMap::new(),
-            full: Vec::new(),
-            silent: Vec::new(),
+            full: Some(Vec::new()),
+            silent: Some(Vec::new()),
         }
     }
 
+    fn alarms(facts: &Facts) -> Vec<Alarm> {
+        judge(facts, &|_| "board".to_owned()).alarms
+    }
+
     fn kinds(facts: &Facts) -> Vec<AlarmKind> {
-        judge(facts, &DeviceId::to_string).into_iter().map(|alarm| alarm.key.kind).collect()
+        alarms(facts).into_iter().map(|alarm| alarm.key.kind).collect()
     }
 
     fn hub(holding: Option<&str>, throttled: bool) -> HubShown {
@@ -238,14 +271,14 @@ mod tests {
     #[test]
     fn a_used_up_quota_is_told_at_once_for_each_integration_of_the_hub() {
         let hub = hub(Some("quota"), true);
-        let look = |now| Facts { hubs: vec![hub.clone()], ..calm(now) };
-        let alarms = judge(&look(at(0)), &DeviceId::to_string);
-        assert_eq!(alarms.len(), 2);
-        for (alarm, integration) in alarms.iter().zip(&hub.integrations) {
+        let look = |now| Facts { hubs: Some(vec![hub.clone()]), ..calm(now) };
+        let told = alarms(&look(at(0)));
+        assert_eq!(told.len(), 2);
+        for (alarm, integration) in told.iter().zip(&hub.integrations) {
             assert_eq!(alarm.key, AlarmKey::integration(AlarmKind::QuotaUsedUp, integration));
             assert!(alarm.cause.contains("h.example"), "{}", alarm.cause);
         }
-        assert_eq!(alarms, judge(&look(at(60)), &DeviceId::to_string), "time alone changes no text");
+        assert_eq!(told, alarms(&look(at(60))), "time alone changes no text");
     }
 
     #[test]
@@ -253,7 +286,7 @@ mod tests {
         let mut slow = Throttled::default();
         let look = |slow: &mut Throttled, hub: HubShown, now| {
             slow.look(std::slice::from_ref(&hub), now);
-            kinds(&Facts { hubs: vec![hub], throttled_since: slow.since.clone(), ..calm(now) })
+            kinds(&Facts { hubs: Some(vec![hub]), throttled_since: slow.since.clone(), ..calm(now) })
         };
         assert_eq!(look(&mut slow, hub(None, true), at(0)), []);
         assert_eq!(look(&mut slow, hub(Some("throttled"), true), at(59)), []);
@@ -266,11 +299,29 @@ mod tests {
     fn a_journal_that_takes_nothing_is_told_with_its_reason() {
         assert_eq!(kinds(&Facts { health: Health::DiskFull, ..calm(at(0)) }), [AlarmKind::DiskFull]);
         let failed = Facts { health: Health::Failed("read-only".to_owned()), ..calm(at(0)) };
-        let alarms = judge(&failed, &DeviceId::to_string);
-        assert_eq!(alarms[0].key.kind, AlarmKind::JournalFailed);
-        assert!(alarms[0].cause.contains("read-only"));
+        let told = alarms(&failed);
+        assert_eq!(told[0].key.kind, AlarmKind::JournalFailed);
+        assert!(told[0].cause.contains("read-only"));
         assert_eq!(kinds(&Facts { health: Health::ReadOnly, ..calm(at(0)) }), [AlarmKind::JournalFailed]);
         assert_eq!(kinds(&calm(at(0))), []);
+    }
+
+    #[test]
+    fn a_disk_without_room_for_the_registry_is_told_though_the_journal_writes() {
+        let left = |space| kinds(&Facts { space, ..calm(at(0)) });
+        assert_eq!(left(Some(0)), [AlarmKind::DiskFull]);
+        assert_eq!(left(Some(NO_SPACE)), []);
+        assert_eq!(left(None), []);
+    }
+
+    #[test]
+    fn what_could_not_be_seen_is_not_judged_and_the_rest_is() {
+        let blind = Facts { hubs: None, full: None, silent: None, health: Health::DiskFull, ..calm(at(0)) };
+        let judged = judge(&blind, &DeviceId::to_string);
+        assert_eq!(judged.kinds, [AlarmKind::DiskFull, AlarmKind::JournalFailed]);
+        assert_eq!(judged.alarms.len(), 1);
+        let judged = judge(&calm(at(0)), &DeviceId::to_string);
+        assert!(judged.kinds.contains(&AlarmKind::DeviceSilent) && judged.alarms.is_empty());
     }
 
     #[test]
@@ -278,11 +329,11 @@ mod tests {
         let device = DeviceId::random();
         let silent = Silent { device: device.clone(), last: at(0), limit: Duration::from_secs(720) };
         let full = FullOfDeadLetters { integration: IntegrationId::random(), device, number: 1_000 };
-        let alarms = judge(&Facts { silent: vec![silent], full: vec![full], ..calm(at(721)) }, &|_| "board".to_owned());
-        assert_eq!(alarms.len(), 2);
-        assert!(alarms[0].cause.starts_with("board has 1000 dead letters"), "{}", alarms[0].cause);
-        assert!(alarms[1].cause.starts_with("board has sent nothing since"), "{}", alarms[1].cause);
-        assert!(alarms[1].cause.ends_with("within 12 min"), "{}", alarms[1].cause);
+        let told = alarms(&Facts { silent: Some(vec![silent]), full: Some(vec![full]), ..calm(at(721)) });
+        assert_eq!(told.len(), 2);
+        assert!(told[0].cause.starts_with("board has 1000 dead letters"), "{}", told[0].cause);
+        assert!(told[1].cause.starts_with("board has sent nothing since"), "{}", told[1].cause);
+        assert!(told[1].cause.ends_with("within 12 min"), "{}", told[1].cause);
     }
 
     #[test]
