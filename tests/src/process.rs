@@ -13,7 +13,9 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// How often a file or a process is looked at while waiting for it.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// The binary under test: `TEST_HUBWARD`, else the one beside the test's own, built if it is not there.
+/// The binary under test: `TEST_HUBWARD`, else the one beside the test's own, built if it is not there. It is built with the
+/// features that `cargo test` chose for the whole workspace: a selection of the binary alone has others, and compiles most
+/// of it a second time. To name a test beside it adds those of tests.
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
@@ -24,8 +26,8 @@ pub fn binary() -> &'static Path {
         let file = std::env::current_exe().expect("a test knows its own file");
         let folder = file.parent().expect("a file lies in a folder");
         let folder = if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder };
-        let built =
-            Command::new(env!("CARGO")).args(["build", "--quiet", "-p", "hubward"]).status().expect("cargo runs");
+        let same_features = ["build", "--quiet", "--workspace", "--bin", "hubward", "--test", "layout"];
+        let built = Command::new(env!("CARGO")).args(same_features).status().expect("cargo runs");
         assert!(built.success(), "the hubward binary builds");
         folder.join("hubward")
     })
