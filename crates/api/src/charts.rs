@@ -23,8 +23,6 @@ use crate::{ApiError, Services, series};
 const VISIT: usize = 5_000;
 const POINTS: usize = 300;
 const MAX_POINTS: usize = 2_000;
-/// The time range when none is given: a day.
-const DAY: i64 = 86_400_000;
 /// Longest name and unit.
 const MAX_NAME: usize = 64;
 
@@ -141,7 +139,7 @@ pub(crate) async fn points(
 ) -> Result<Json<Points>, ApiError> {
     let device = services.registry.find_device(&device).await?;
     let to = params.to.unwrap_or_else(Timestamp::now);
-    let from = params.from.unwrap_or_else(|| Timestamp::from_millis(to.as_millis().saturating_sub(DAY)));
+    let from = params.from.unwrap_or_else(|| Timestamp::from_millis(to.as_millis().saturating_sub(Timestamp::DAY)));
     let most = wanted(params.points)?;
     let query = LookBack {
         device: Some(device.id),

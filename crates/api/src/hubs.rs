@@ -15,8 +15,6 @@ use crate::shapes::Page;
 use crate::shapes::overview::{HubQuota, HubShow, HubUsed, Reconnected};
 use crate::{ApiError, Services};
 
-const DAY: i64 = 86_400_000;
-
 /// The routes of this module.
 pub(crate) fn routes() -> OpenApiRouter<Services> {
     OpenApiRouter::new().routes(routes!(list)).routes(routes!(show)).routes(routes!(reconnect))
@@ -88,10 +86,10 @@ async fn shown(services: &Services, hub: HubShown) -> HubShow {
     }
     let clock = services.relay.provisioner().clock_of(&hub.host_name);
     let now = Timestamp::now().as_millis();
-    let since = now.div_euclid(DAY) * DAY;
+    let since = now.div_euclid(Timestamp::DAY) * Timestamp::DAY;
     // A tenth of an hour at least: the first minutes of a day say nothing about the rest of it.
     let passed = u64::try_from(now - since).unwrap_or(0).max(360_000);
-    let day = DAY.unsigned_abs();
+    let day = Timestamp::DAY.unsigned_abs();
     let forecast = |used: u64| {
         let whole = u128::from(used) * u128::from(day) / u128::from(passed);
         u64::try_from(whole).unwrap_or(u64::MAX).max(used)

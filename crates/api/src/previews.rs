@@ -236,7 +236,7 @@ fn uniform(signals: u64, bytes: u64) -> Traffic {
 fn tiers(day: &Traffic) -> Vec<TierFit> {
     let fit = |tier: Tier| {
         let (per_unit, most) = (tier.messages_per_day(), u64::from(tier.max_units()));
-        let used = if tier.meter_bytes() == 512 { day.units_half_k } else { day.units_4k };
+        let used = tier.metered(day.units_half_k, day.units_4k);
         let wanted = used.saturating_add(used / 4).div_ceil(per_unit).max(1);
         let units = wanted.min(most);
         let messages_per_day = units * per_unit;

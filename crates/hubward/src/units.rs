@@ -1,6 +1,8 @@
-//! Durations and sizes as people write them: `10s`, `1h30m`, `30d`; `64MiB`, `10 GiB`, `80%`.
+//! Durations and sizes as people write them: `10s`, `1h30m`, `30d`; `64MiB`, `10 GiB`, `80%`; tiers in any case.
 
 use std::time::Duration;
+
+use hubward_model::Tier;
 
 /// Reads `10s`, `500ms`, `1h30m`, `30d`; a bare number is seconds.
 pub fn duration(text: &str) -> Result<Duration, String> {
@@ -80,6 +82,17 @@ pub fn human_size(bytes: u64) -> String {
     format!("{bytes} B")
 }
 
+/// Reads `S1` or `s1`.
+pub fn tier(text: &str) -> Result<Tier, String> {
+    match text.to_ascii_uppercase().parse() {
+        Ok(tier) => Ok(tier),
+        Err(_) => Err(format!(
+            "{text:?} is no tier; they are {}",
+            Tier::ALL.iter().map(|tier| tier.as_str()).collect::<Vec<_>>().join(", ")
+        )),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,5 +123,11 @@ mod tests {
         assert_eq!(share("80%"), Ok(0.8));
         assert_eq!(share("1"), Ok(1.0));
         assert!(share("0").is_err() && share("101%").is_err() && share("nan").is_err());
+    }
+
+    #[test]
+    fn a_tier_is_read_in_any_case_and_no_other_is() {
+        assert_eq!(tier("s2"), Ok(Tier::S2));
+        assert_eq!(tier("B1").unwrap_err(), "\"B1\" is no tier; they are F1, S1, S2, S3");
     }
 }

@@ -90,6 +90,15 @@ impl Tier {
             Self::S1 | Self::S2 | Self::S3 => 4096,
         }
     }
+
+    /// Of what was counted in pieces of 0.5 KB and of 4 KB, the count by this tier's meter.
+    #[must_use]
+    pub const fn metered(self, half_k: u64, four_k: u64) -> u64 {
+        match self {
+            Self::F1 => half_k,
+            Self::S1 | Self::S2 | Self::S3 => four_k,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -110,5 +119,6 @@ mod tests {
         let day = |tier, units| Capacity::new(tier, units).unwrap().messages_per_day();
         assert_eq!([day(Tier::F1, 1), day(Tier::S1, 2), day(Tier::S3, 10)], [8_000, 800_000, 3_000_000_000]);
         assert_eq!((Tier::F1.meter_bytes(), Tier::S1.meter_bytes()), (512, 4096));
+        assert_eq!((Tier::F1.metered(8, 1), Tier::S3.metered(8, 1)), (8, 1));
     }
 }

@@ -16,6 +16,9 @@ pub struct Timestamp(i64);
 pub struct TimestampError(String);
 
 impl Timestamp {
+    /// Milliseconds of a day.
+    pub const DAY: i64 = 86_400_000;
+
     /// Now, by this machine's clock.
     #[must_use]
     pub fn now() -> Self {

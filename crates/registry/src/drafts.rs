@@ -14,7 +14,7 @@ use crate::{Error, Registry, random};
 /// How many there may be.
 pub const MAX_DRAFTS: i64 = 100;
 /// How long one is kept that nobody touches.
-const KEPT_MILLIS: i64 = 30 * 86_400_000;
+const KEPT_MILLIS: i64 = 30 * Timestamp::DAY;
 
 /// A wizard that was begun.
 #[derive(Debug, Clone, PartialEq)]

@@ -13,7 +13,7 @@ use crate::{Error, Registry, random};
 /// What a binding says in `failed_step` while its identity is made again.
 pub const STEP_RECREATE: &str = "recreate";
 /// How long the history is kept.
-const KEPT_MILLIS: i64 = 30 * 86_400_000;
+const KEPT_MILLIS: i64 = 30 * Timestamp::DAY;
 
 /// Something that was done about an identity.
 #[derive(Debug, Clone, PartialEq, Eq)]

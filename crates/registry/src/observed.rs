@@ -15,7 +15,6 @@ use crate::{Error, Registry};
 pub const MAX_SERIES: i64 = 256;
 /// How many days of traffic are kept.
 const DAYS: i64 = 8;
-const DAY: i64 = 86_400_000;
 
 /// What was counted between two positions of the journal.
 #[derive(Debug, Clone, Default)]
@@ -276,14 +275,14 @@ impl Registry {
                 units_4k: row.count("units_4k")?,
                 units_half_k: row.count("units_half_k")?,
             };
-            Ok((Timestamp::from_millis(row.get::<i64>("day")? * DAY), traffic))
+            Ok((Timestamp::from_millis(row.get::<i64>("day")? * Timestamp::DAY), traffic))
         };
         rows.iter().map(read).collect()
     }
 }
 
 fn day_of(at: Timestamp) -> i64 {
-    at.as_millis().div_euclid(DAY)
+    at.as_millis().div_euclid(Timestamp::DAY)
 }
 
 async fn save_series(connection: &mut SqliteConnection, seen: &SeriesSeen) -> Result<(), Error> {

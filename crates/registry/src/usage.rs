@@ -6,7 +6,6 @@ use sqlx::Connection as _;
 use crate::row::{Row, stored};
 use crate::{Error, Registry};
 
-const DAY: i64 = 86_400_000;
 /// How many days are kept.
 const DAYS: i64 = 8;
 
@@ -32,7 +31,7 @@ impl HubUsage {
     /// As the meter of hubs of this tier counts them.
     #[must_use]
     pub fn metered(&self, tier: Tier) -> u64 {
-        if tier.meter_bytes() == 512 { self.units_half_k } else { self.units_4k }
+        tier.metered(self.units_half_k, self.units_4k)
     }
 }
 
@@ -42,7 +41,7 @@ impl Registry {
     /// # Errors
     /// When the database fails.
     pub async fn add_hub_usage(&self, host: &str, at: Timestamp, more: HubUsage) -> Result<(), Error> {
-        let day = at.as_millis().div_euclid(DAY);
+        let day = at.as_millis().div_euclid(Timestamp::DAY);
         let mut writer = self.writer().await;
         let mut tx = writer.connection.begin_with("BEGIN IMMEDIATE").await?;
         let sql = "INSERT INTO hub_usage (host_name, day, messages, units_4k, units_half_k) \
@@ -62,7 +61,7 @@ impl Registry {
     /// When the database fails.
     pub async fn hub_usage(&self, host: &str, at: Timestamp) -> Result<HubUsage, Error> {
         let sql = "SELECT host_name, messages, units_4k, units_half_k FROM hub_usage WHERE host_name = $1 AND day = $2";
-        let select = sqlx::query(sql).bind(host.to_ascii_lowercase()).bind(at.as_millis().div_euclid(DAY));
+        let select = sqlx::query(sql).bind(host.to_ascii_lowercase()).bind(at.as_millis().div_euclid(Timestamp::DAY));
         let row = select.fetch_optional(self.readers()).await?;
         let read = |row| {
             let row = Row { table: "hub_usage", row };

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use hubward_local_hub::{Tier, UnknownTier};
+use hubward_model::Tier;
 
 use super::keys::{KEYS, Key};
 use super::layers::{ConfigError, Layers, Origin};
@@ -273,7 +273,7 @@ fn within(text: &str, (least, most): (&str, &str), what: &str) -> Result<Duratio
 }
 
 fn tier(text: &str) -> Result<Option<Tier>, String> {
-    if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(|error: UnknownTier| error.to_string()) }
+    if text.is_empty() { Ok(None) } else { units::tier(text).map(Some) }
 }
 
 fn said(layers: &Layers, key: &'static Key) -> Said {

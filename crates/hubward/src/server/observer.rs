@@ -24,7 +24,6 @@ const SAVE_EVERY: Duration = Duration::from_secs(2);
 /// A save that took long is followed by so many times as long without one: the registry has other writers.
 const REST: u32 = 15;
 const HOUR: i64 = 3_600_000;
-const DAY: i64 = 86_400_000;
 
 /// Starts to read along where the last run ended.
 pub(super) async fn start(
@@ -146,7 +145,7 @@ impl Pending {
             self.active.insert(device.clone());
         }
         self.first_signal.get_or_insert_with(|| (record.received_at, device.clone()));
-        let day = record.received_at.as_millis().div_euclid(DAY);
+        let day = record.received_at.as_millis().div_euclid(Timestamp::DAY);
         let bytes = record.message.payload.len() as u64;
         self.traffic.entry((None, day)).or_default().count(bytes);
         self.traffic.entry((Some(device.clone()), day)).or_default().count(bytes);
@@ -195,7 +194,7 @@ impl Pending {
         });
         let traffic = self.traffic.iter().map(|((device, day), traffic)| TrafficSeen {
             device: device.clone(),
-            at: Timestamp::from_millis(day * DAY),
+            at: Timestamp::from_millis(day * Timestamp::DAY),
             traffic: *traffic,
         });
         Observed {

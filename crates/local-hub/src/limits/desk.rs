@@ -4,13 +4,13 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use hubward_model::Timestamp;
+use hubward_model::{Tier, Timestamp};
 use serde::Serialize;
 
+use super::figures::{Figures, Rate};
 use super::meter::{Charge, Metering, Used, charges};
 use super::refusal::Refusal;
 use super::throttle::Throttle;
-use super::tier::{Figures, Rate, Tier};
 use crate::Clock;
 use crate::folder::{read_json, write_json};
 
@@ -151,7 +151,7 @@ impl Limits {
         let mut others = saved;
         others.roll(clock.now());
         by_events.roll(clock.now());
-        let figures = options.tier.map(|tier| tier.figures(options.units));
+        let figures = options.tier.map(|tier| Figures::of(tier, options.units));
         let rates: [Option<Rate>; 9] = match &figures {
             None => [None; 9],
             Some(figures) => [

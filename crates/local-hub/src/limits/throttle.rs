@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::tier::Rate;
+use super::figures::Rate;
 
 /// A throttle, which only counts; waiting is the caller's.
 #[derive(Debug)]

@@ -3,7 +3,7 @@ use serde_json::json;
 use super::*;
 use crate::testing::{device, registry};
 
-const NOW: Timestamp = Timestamp::from_millis(20_000 * DAY + 1000);
+const NOW: Timestamp = Timestamp::from_millis(20_000 * Timestamp::DAY + 1000);
 
 fn seen(device: &DeviceId, key: &str, number: u64, offset: u64) -> SeriesSeen {
     SeriesSeen {
@@ -91,7 +91,7 @@ async fn traffic_adds_up_by_day_and_old_days_go() {
     assert_eq!(one, Traffic { signals: 4, bytes: 5537, largest: 5000, units_4k: 5, units_half_k: 14 });
     let on = |day: i64, device: Option<DeviceId>| TrafficSeen {
         device,
-        at: Timestamp::from_millis(NOW.as_millis() + day * DAY),
+        at: Timestamp::from_millis(NOW.as_millis() + day * Timestamp::DAY),
         traffic: one,
     };
     let all = vec![on(-9, None), on(-1, None), on(0, None), on(0, Some(board.clone())), on(0, None)];
@@ -99,8 +99,13 @@ async fn traffic_adds_up_by_day_and_old_days_go() {
     let days = registry.traffic(None, NOW).await.unwrap();
     assert_eq!(days.iter().map(|(_, traffic)| traffic.signals).collect::<Vec<_>>(), [4, 8]);
     assert_eq!(registry.traffic(Some(std::slice::from_ref(&board)), NOW).await.unwrap().len(), 1);
-    let past = Timestamp::from_millis(NOW.as_millis() - 5 * DAY);
+    let past = Timestamp::from_millis(NOW.as_millis() - 5 * Timestamp::DAY);
     assert!(
-        registry.traffic(None, past).await.unwrap().iter().all(|(day, _)| day.as_millis() > NOW.as_millis() - 9 * DAY)
+        registry
+            .traffic(None, past)
+            .await
+            .unwrap()
+            .iter()
+            .all(|(day, _)| day.as_millis() > NOW.as_millis() - 9 * Timestamp::DAY)
     );
 }

@@ -10,7 +10,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
-use hubward_local_hub::{ErrorForm, HubInfo, Metering, Options, Tier};
+use hubward_local_hub::{ErrorForm, HubInfo, Metering, Options};
+use hubward_model::Tier;
 
 use super::{Failure, output};
 use crate::config::settings::LogFormat;
@@ -86,7 +87,7 @@ struct RunArgs {
     #[arg(long, value_name = "DURATION", default_value = "1d", value_parser = units::duration)]
     retention: Duration,
     /// Tier whose daily quota and throttles hold: F1, S1, S2, S3 [default: none, only sizes are limited]
-    #[arg(long, help_heading = "Limits", value_parser = str::parse::<Tier>)]
+    #[arg(long, help_heading = "Limits", value_parser = crate::units::tier)]
     tier: Option<Tier>,
     /// Units of that tier
     #[arg(long, default_value_t = 1, requires = "tier", help_heading = "Limits")]
