@@ -1,14 +1,11 @@
-//! What devices are doing right now, in memory: signals counted, signals of the last hour, how long each is usually
-//! silent, logins refused.
+//! What devices are doing right now, in memory: signals counted, signals of the last hour, logins refused.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use hubward_alarms::Habits;
 use hubward_api::Activity;
 use hubward_model::{DeviceId, Timestamp};
-
-use super::alarms::silence::{Pace, Silent, is_silent};
 
 /// The last hour is counted in so many parts.
 const PARTS: usize = 12;
@@ -17,6 +14,7 @@ const PART: i64 = 5 * 60 * 1000;
 /// What devices are doing.
 pub struct ActivityCounter {
     state: Mutex<State>,
+    habits: Arc<Habits>,
     started_at: Timestamp,
 }
 
@@ -25,10 +23,6 @@ struct State {
     devices: HashMap<DeviceId, Count>,
     all: Hour,
     refused: HashMap<DeviceId, Hour>,
-    /// How long each is usually silent.
-    paces: HashMap<DeviceId, Pace>,
-    /// Since when signals are heard without a break.
-    heard_since: Timestamp,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -74,22 +68,17 @@ fn index(part: i64) -> usize {
 }
 
 impl ActivityCounter {
-    /// Begins with the totals that were saved.
-    pub(super) fn new(known: impl Iterator<Item = (DeviceId, u64, Option<Timestamp>)>) -> Self {
+    /// Begins with the totals that were saved; `habits` hear of every signal.
+    pub(super) fn new(known: impl Iterator<Item = (DeviceId, u64, Option<Timestamp>)>, habits: Arc<Habits>) -> Self {
         let devices = known.map(|(id, signals, last)| (id, Count { signals, last, hour: Hour::default() })).collect();
-        let started_at = Timestamp::now();
-        Self { state: Mutex::new(State { devices, heard_since: started_at, ..State::default() }), started_at }
+        Self { state: Mutex::new(State { devices, ..State::default() }), habits, started_at: Timestamp::now() }
     }
 
     /// A signal; with `total` it was not counted before the start.
     pub(super) fn signal(&self, device: &DeviceId, at: Timestamp, total: bool) {
+        self.habits.signal(device, at);
         let mut state = self.lock();
         state.all.add(at);
-        let heard_since = state.heard_since;
-        match state.paces.get_mut(device) {
-            Some(pace) => pace.signal(at, heard_since),
-            None => state.paces.entry(device.clone()).or_default().signal(at, heard_since),
-        }
         let count = match state.devices.get_mut(device) {
             Some(count) => count,
             None => state.devices.entry(device.clone()).or_default(),
@@ -111,36 +100,9 @@ impl ActivityCounter {
         self.lock().refused.remove(device);
     }
 
-    /// What an earlier run learned of how long devices are usually silent.
-    pub(super) fn know_limits(&self, limits: HashMap<DeviceId, Duration>) {
-        let paces = limits.into_iter().map(|(device, limit)| (device, Pace::with_limit(limit)));
-        self.lock().paces = paces.collect();
-    }
-
-    /// What was learned since it was last taken.
-    pub(super) fn take_new_limits(&self) -> Vec<(DeviceId, Duration)> {
-        let mut state = self.lock();
-        let learned =
-            state.paces.iter_mut().filter_map(|(device, pace)| Some((device.clone(), pace.take_new_limit()?)));
-        learned.collect()
-    }
-
-    /// The devices that are silent for longer than they usually are, heard without a break since `floor`.
-    pub(super) fn silent(&self, now: Timestamp, floor: Timestamp) -> Vec<Silent> {
-        let mut state = self.lock();
-        state.heard_since = floor;
-        let silent = |(device, pace): (&DeviceId, &Pace)| {
-            let last = state.devices.get(device)?.last?;
-            let limit = pace.limit()?;
-            is_silent(last, limit, floor, now).then(|| Silent { device: device.clone(), last, limit })
-        };
-        state.paces.iter().filter_map(silent).collect()
-    }
-
-    /// Forgets a device that is gone.
+    /// Forgets devices that are gone.
     pub(super) fn forget(&self, gone: impl Fn(&DeviceId) -> bool) {
         let mut state = self.lock();
-        state.paces.retain(|device, _| !gone(device));
         state.refused.retain(|device, _| !gone(device));
         state.devices.retain(|device, _| !gone(device));
     }
@@ -173,11 +135,7 @@ impl Activity for ActivityCounter {
     }
 
     fn late(&self, device: &DeviceId) -> bool {
-        let now = Timestamp::now();
-        let state = self.lock();
-        let last = state.devices.get(device).and_then(|count| count.last);
-        let limit = state.paces.get(device).and_then(Pace::limit);
-        last.zip(limit).is_some_and(|(last, limit)| is_silent(last, limit, state.heard_since, now))
+        self.habits.is_late(device)
     }
 
     fn started_at(&self) -> Timestamp {
@@ -212,56 +170,8 @@ mod tests {
     }
 
     #[test]
-    fn a_device_that_is_silent_for_longer_than_usual_is_found_and_one_that_speaks_again_is_not() {
-        let counter = ActivityCounter::new(std::iter::empty());
-        let (quick, slow): (DeviceId, DeviceId) = ("quick".parse().unwrap(), "slow".parse().unwrap());
-        counter.silent(minute(0), minute(0));
-        for at in 0..600 {
-            counter.signal(&quick, minute(at), true);
-            if at % 60 == 0 {
-                counter.signal(&slow, minute(at), true);
-            }
-        }
-        assert_eq!(counter.silent(minute(609), minute(0)), []);
-        let silent = counter.silent(minute(610), minute(0));
-        assert_eq!(silent, [Silent { device: quick.clone(), last: minute(599), limit: Duration::from_secs(600) }]);
-        assert_eq!(counter.silent(minute(610), minute(605)), [], "the server listens since five minutes");
-        assert_eq!(counter.silent(minute(900), minute(0)).len(), 2);
-        counter.signal(&quick, minute(900), true);
-        assert_eq!(counter.silent(minute(901), minute(0)).len(), 1);
-        assert_eq!(counter.take_new_limits().len(), 2);
-        counter.forget(|device| *device == slow);
-        assert_eq!(counter.silent(minute(901), minute(0)), []);
-    }
-
-    #[test]
-    fn what_an_earlier_run_learned_counts_from_the_last_signal_it_knew() {
-        let board: DeviceId = "board".parse().unwrap();
-        let counter = ActivityCounter::new([(board.clone(), 7, Some(minute(0)))].into_iter());
-        counter.know_limits([(board, Duration::from_secs(600))].into());
-        assert_eq!(counter.silent(minute(20), minute(15)), []);
-        assert_eq!(counter.silent(minute(26), minute(15)).len(), 1);
-        assert_eq!(counter.take_new_limits(), [], "nothing is new");
-    }
-
-    #[test]
-    fn a_device_is_late_when_it_is_silent_for_longer_than_it_usually_is() {
-        let ago = |minutes: i64| Timestamp::from_millis(Timestamp::now().as_millis() - minutes * 60_000);
-        let (board, steady): (DeviceId, DeviceId) = ("board".parse().unwrap(), "steady".parse().unwrap());
-        let known = [(board.clone(), 7, Some(ago(60))), (steady.clone(), 7, Some(ago(60)))];
-        let counter = ActivityCounter::new(known.into_iter());
-        let limits = [(board.clone(), Duration::from_secs(600)), (steady.clone(), Duration::from_secs(48 * 3600))];
-        counter.know_limits(limits.into());
-        counter.silent(Timestamp::now(), ago(120));
-        assert!(counter.late(&board) && !counter.late(&steady));
-        counter.signal(&board, Timestamp::now(), true);
-        assert!(!counter.late(&board));
-        assert!(!counter.late(&"unknown".parse().unwrap()));
-    }
-
-    #[test]
     fn a_login_that_succeeds_ends_the_count_of_those_refused() {
-        let counter = ActivityCounter::new(std::iter::empty());
+        let counter = ActivityCounter::new(std::iter::empty(), Arc::new(Habits::new(HashMap::new(), |_| None)));
         let device: DeviceId = "d1".parse().unwrap();
         let now = Timestamp::now();
         counter.refused_login(&device, now);

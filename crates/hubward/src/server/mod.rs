@@ -6,7 +6,7 @@
 //! - [`authenticator`], [`admission`], [`activity`]: the broker's and the API's questions, answered here; `observer`, `connections`:
 //!   what devices did, written down for pages; `overlaps`: old secrets end; `changes`: what is told to open pages;
 //! - `limits`: what is in effect, to be shown;
-//! - `alarms`, `webhook`: what needs somebody's eye, and who is told;
+//! - `alarms`: who judges what needs somebody's eye, and who tells the webhook;
 //! - [`http`]: accepted connections to the API; [`admin_token`]: the commands' way in;
 //! - [`announce`]: start lines and port file; [`stop_signals`]: SIGTERM and SIGINT;
 //! - [`admin_file`], [`private_file`]: files for their owner alone.
@@ -31,7 +31,6 @@ pub mod private_file;
 pub mod stop_signals;
 pub mod storage;
 pub mod tls;
-mod webhook;
 
 use std::sync::Arc;
 
@@ -54,7 +53,6 @@ use authenticator::RegistryAuthenticator;
 use listen::Sockets;
 use own_hub::RunningHub;
 use storage::Storage;
-use webhook::WebhookDoor;
 
 /// A part of the server that ran until it ended: its name, and why it ended early if it did.
 type PartEnd = (&'static str, Result<(), String>);
@@ -113,15 +111,20 @@ impl Server {
         let stop = stop_broker.clone();
         parts.spawn(async move { ("broker", broker.run(stop).await.map_err(|error| error.to_string())) });
 
-        let activity = observer::start(&storage, stop_rest.clone(), &mut parts).await?;
+        let (activity, habits) = observer::start(&storage, stop_rest.clone(), &mut parts).await?;
         let (known, stop) = (Arc::clone(&activity), stop_rest.clone());
         connections::start(&storage.registry, &broker_handle, known, stop, &mut parts).await?;
-        let (known, stop) = (Arc::clone(&activity), stop_rest.clone());
-        alarms::start(&storage, settings.data.clone(), &broker_handle, relay.handle(), known, stop, &mut parts).await?;
+        let from = hubward_alarms::Sources {
+            registry: storage.registry.clone(),
+            journal: storage.journal.clone(),
+            relay: relay.handle(),
+            habits,
+            files: Arc::new(hubward_journal::RealFiles),
+            data: settings.data.clone(),
+        };
+        alarms::judge(from, &broker_handle, stop_rest.clone(), &mut parts);
         let told = host_policy("allow_webhook", &settings.allow_webhook, None)?;
-        let notifier = WebhookDoor::new(storage.registry.clone(), told.clone());
-        notifier.configure(&settings).await?;
-        webhook::start(&storage.registry, told, stop_rest.clone(), &mut parts);
+        let notifier = alarms::tell(&storage.registry, &settings, told, stop_rest.clone(), &mut parts).await?;
         parts.spawn(overlaps::run(storage.registry.clone(), broker_handle.clone(), stop_rest.clone()));
         let services = Services {
             registry: storage.registry.clone(),

@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use hubward_alarms::Habits;
 use hubward_api::{Activity as _, series};
 use hubward_journal::{Chunk, Journal, Reader};
 use hubward_model::{DeviceId, Kind, Offset, Problem, Record, Timestamp, pybytes};
@@ -23,14 +24,16 @@ use super::storage::Storage;
 const SAVE_EVERY: Duration = Duration::from_secs(2);
 /// A save that took long is followed by so many times as long without one: the registry has other writers.
 const REST: u32 = 15;
+/// How often devices that are gone are forgotten.
+const FORGET_EVERY: Duration = Duration::from_secs(60);
 const HOUR: i64 = 3_600_000;
 
-/// Starts to read along where the last run ended.
+/// Starts to read along where the last run ended; answers what is counted, and how long devices are usually silent.
 pub(super) async fn start(
     storage: &Storage,
     stop: CancellationToken,
     parts: &mut JoinSet<PartEnd>,
-) -> Result<Arc<ActivityCounter>, Problem> {
+) -> Result<(Arc<ActivityCounter>, Arc<Habits>), Problem> {
     let (registry, journal) = (&storage.registry, &storage.journal);
     let storage_failed = |error: hubward_registry::Error| error.problem();
     let known = registry.devices().await.map_err(storage_failed)?;
@@ -40,7 +43,11 @@ pub(super) async fn start(
         None if known.iter().any(|device| device.signals > 0) => journal.durable(),
         None => journal.oldest(),
     };
-    let counter = Arc::new(ActivityCounter::new(known.into_iter().map(|d| (d.id, d.signals, d.last_seen))));
+    let limits = registry.silence_limits().await.map_err(storage_failed)?;
+    let last: HashMap<&DeviceId, _> = known.iter().map(|device| (&device.id, device.last_seen)).collect();
+    let habits = Arc::new(Habits::new(limits, |device| last.get(device).copied().flatten()));
+    let totals = known.iter().map(|device| (device.id.clone(), device.signals, device.last_seen));
+    let counter = Arc::new(ActivityCounter::new(totals, Arc::clone(&habits)));
     let hour_ago = Timestamp::from_millis(Timestamp::now().as_millis() - HOUR);
     // The last hour is counted anew; what is not counted at all yet may be older.
     let recent = journal.offset_at(hour_ago).await.unwrap_or(counted_to);
@@ -53,7 +60,7 @@ pub(super) async fn start(
         pending: Pending::default(),
     };
     parts.spawn(task.run(stop));
-    Ok(counter)
+    Ok((counter, habits))
 }
 
 struct Task {
@@ -87,6 +94,7 @@ struct Seen {
 impl Task {
     async fn run(mut self, stop: CancellationToken) -> PartEnd {
         let mut save_at = Instant::now() + SAVE_EVERY;
+        let mut forget = tokio::time::interval(FORGET_EVERY);
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
@@ -95,6 +103,7 @@ impl Task {
                     self.save().await;
                     save_at = Instant::now() + SAVE_EVERY.max(begun.elapsed() * REST);
                 }
+                _ = forget.tick() => self.counter.forget(|device| self.registry.device_name(device).is_none()),
                 chunk = self.reader.next() => match chunk {
                     Ok(Chunk::Records(records)) => self.count(&records),
                     Ok(Chunk::Gap { .. }) => {}

@@ -8,7 +8,7 @@ use hubward_model::{DeviceId, IntegrationId, Timestamp};
 use hubward_registry::{Alarm, AlarmKey, AlarmKind};
 use hubward_relay::HubShown;
 
-use super::silence::Silent;
+use crate::Silent;
 
 /// How long a hub may throttle before somebody is told: short pauses heal themselves.
 const THROTTLED: Duration = Duration::from_secs(60);
@@ -17,23 +17,23 @@ const THROTTLED: Duration = Duration::from_secs(60);
 const NO_SPACE: u64 = 256 << 10;
 
 /// What was seen at one look. What could not be seen is none, and nothing is judged by it.
-pub(super) struct Facts {
-    pub(super) now: Timestamp,
-    pub(super) health: Health,
+pub(crate) struct Facts {
+    pub(crate) now: Timestamp,
+    pub(crate) health: Health,
     /// Bytes that are left on the disk of the data folder.
-    pub(super) space: Option<u64>,
-    pub(super) hubs: Option<Vec<HubShown>>,
+    pub(crate) space: Option<u64>,
+    pub(crate) hubs: Option<Vec<HubShown>>,
     /// Since when each hub throttles, by host name.
-    pub(super) throttled_since: HashMap<String, Timestamp>,
-    pub(super) full: Option<Vec<FullOfDeadLetters>>,
-    pub(super) silent: Option<Vec<Silent>>,
+    pub(crate) throttled_since: HashMap<String, Timestamp>,
+    pub(crate) full: Option<Vec<FullOfDeadLetters>>,
+    pub(crate) silent: Option<Vec<Silent>>,
 }
 
 /// What must be open of some kinds: raised while it is so, cleared when it is not.
 #[derive(Default)]
-pub(super) struct Judgement {
-    pub(super) kinds: Vec<AlarmKind>,
-    pub(super) alarms: Vec<Alarm>,
+pub(crate) struct Judgement {
+    pub(crate) kinds: Vec<AlarmKind>,
+    pub(crate) alarms: Vec<Alarm>,
 }
 
 impl Judgement {
@@ -44,14 +44,14 @@ impl Judgement {
 }
 
 /// A device with as many dead letters as it may have.
-pub(super) struct FullOfDeadLetters {
-    pub(super) integration: IntegrationId,
-    pub(super) device: DeviceId,
-    pub(super) number: u64,
+pub(crate) struct FullOfDeadLetters {
+    pub(crate) integration: IntegrationId,
+    pub(crate) device: DeviceId,
+    pub(crate) number: u64,
 }
 
 /// The alarms that must be open. The same facts give the same texts, so that nothing is written twice.
-pub(super) fn judge(facts: &Facts, name: &dyn Fn(&DeviceId) -> String) -> Judgement {
+pub(crate) fn judge(facts: &Facts, name: &dyn Fn(&DeviceId) -> String) -> Judgement {
     let mut judged = Judgement::default();
     judged.add(&[AlarmKind::DiskFull, AlarmKind::JournalFailed], of_disk(&facts.health, facts.space));
     if let Some(hubs) = &facts.hubs {
@@ -126,13 +126,13 @@ fn is_quota(hub: &HubShown) -> bool {
 
 /// Since when hubs throttle, apart from those whose quota is used up.
 #[derive(Default)]
-pub(super) struct Throttled {
-    pub(super) since: HashMap<String, Timestamp>,
+pub(crate) struct Throttled {
+    pub(crate) since: HashMap<String, Timestamp>,
 }
 
 impl Throttled {
     /// What they do at one look.
-    pub(super) fn look(&mut self, hubs: &[HubShown], now: Timestamp) {
+    pub(crate) fn look(&mut self, hubs: &[HubShown], now: Timestamp) {
         self.since = hubs
             .iter()
             .filter(|hub| hub.throttled && !is_quota(hub))
@@ -176,48 +176,6 @@ fn spoken(span: Duration) -> String {
         seconds @ 120..7_200 => format!("{} min", seconds / 60),
         seconds @ 7_200..172_800 => format!("{} h", seconds / 3_600),
         seconds => format!("{} days", seconds / 86_400),
-    }
-}
-
-/// Signals of quality of service 0 that were dropped: nobody sends them again.
-#[derive(Default)]
-pub(super) struct Drops {
-    number: u64,
-    untold: bool,
-    last: Option<(DeviceId, &'static str, Timestamp)>,
-}
-
-impl Drops {
-    /// Messages of a device were dropped. Only those that the journal could not take are meant: the others are refusals
-    /// of the device's own doing.
-    pub(super) fn note(&mut self, device: &DeviceId, reason: &'static str, count: u64, now: Timestamp) {
-        if matches!(reason, "journal_full" | "journal_failed") {
-            self.number += count;
-            self.last = Some((device.clone(), reason, now));
-            self.untold = true;
-        }
-    }
-
-    /// The alarm, if something was dropped that is not told yet.
-    pub(super) fn alarm(&self, name: &dyn Fn(&DeviceId) -> String) -> Option<Alarm> {
-        let (device, reason, at) = self.last.as_ref().filter(|_| self.untold)?;
-        let why = if *reason == "journal_full" { "was full" } else { "could not write" };
-        Some(Alarm {
-            key: AlarmKey::server(AlarmKind::Qos0Dropped),
-            cause: format!(
-                "{} signals of QoS 0 were dropped since the start of the server, the last of {} at {at}: the journal {why}",
-                self.number,
-                name(device)
-            ),
-            remedy: "let devices send with QoS 1, which is sent again; see the journal's limit and the disk with \
-                     'hubward journal info'"
-                .to_owned(),
-        })
-    }
-
-    /// The alarm was raised.
-    pub(super) fn told(&mut self) {
-        self.untold = false;
     }
 }
 
@@ -334,19 +292,5 @@ mod tests {
         assert!(told[0].cause.starts_with("board has 1000 dead letters"), "{}", told[0].cause);
         assert!(told[1].cause.starts_with("board has sent nothing since"), "{}", told[1].cause);
         assert!(told[1].cause.ends_with("within 12 min"), "{}", told[1].cause);
-    }
-
-    #[test]
-    fn only_drops_that_are_the_servers_are_told_and_each_once() {
-        let mut drops = Drops::default();
-        let device = DeviceId::random();
-        drops.note(&device, "not_allowed", 5, at(0));
-        assert!(drops.alarm(&DeviceId::to_string).is_none());
-        drops.note(&device, "journal_full", 2, at(1));
-        drops.note(&device, "journal_failed", 3, at(2));
-        let alarm = drops.alarm(&DeviceId::to_string).unwrap();
-        assert!(alarm.cause.starts_with("5 signals of QoS 0"), "{}", alarm.cause);
-        drops.told();
-        assert!(drops.alarm(&DeviceId::to_string).is_none());
     }
 }

@@ -1,33 +1,25 @@
-//! Raises what no other part raises, by looking at what the others tell of themselves: a journal that takes nothing,
-//! dropped signals, devices with too many dead letters, hubs that slow us down, devices that are silent.
-//!
-//! - [`rules`]: what must be open, given what was seen;
-//! - [`silence`]: how long a device is usually silent, and which is silent for longer.
-
-pub(super) mod rules;
-pub(super) mod silence;
+//! Looks at what the parts tell of themselves, and raises what must be open: a journal that takes nothing, dropped signals,
+//! devices with too many dead letters, hubs that slow us down, devices that are silent.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hubward_broker::{BrokerEvent, BrokerHandle, Owner};
-use hubward_journal::{Files, Health, Journal, RealFiles};
-use hubward_model::{DeviceId, Problem, Timestamp};
+use hubward_broker::{BrokerEvent, Owner};
+use hubward_journal::{Files, Health, Journal};
+use hubward_model::{DeviceId, Timestamp};
 use hubward_registry::{Alarm, AlarmKey, Registry};
 use hubward_relay::RelayHandle;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use super::PartEnd;
-use super::activity::ActivityCounter;
-use super::storage::Storage;
-use rules::{Drops, Facts, FullOfDeadLetters, Judgement, Throttled};
-use silence::{Floor, Silent};
+use crate::drops::Drops;
+use crate::habits::{Habits, Silent};
+use crate::rules::{self, Facts, FullOfDeadLetters, Judgement, Throttled};
+use crate::silence::Floor;
 
 /// How often everything is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -36,41 +28,25 @@ const TIDY_EVERY: Duration = Duration::from_secs(60);
 /// Alarms that are raised at one look: the registry has other writers.
 const AT_ONCE: usize = 200;
 
-/// Starts to look.
-pub(super) async fn start(
-    storage: &Storage,
-    data: PathBuf,
-    broker: &BrokerHandle,
-    relay: RelayHandle,
-    activity: Arc<ActivityCounter>,
-    stop: CancellationToken,
-    parts: &mut JoinSet<PartEnd>,
-) -> Result<(), Problem> {
-    let limits = storage.registry.silence_limits().await.map_err(|error| error.problem())?;
-    activity.know_limits(limits);
-    let task = Task {
-        registry: storage.registry.clone(),
-        journal: storage.journal.clone(),
-        files: Arc::new(RealFiles),
-        data,
-        relay,
-        floor: Floor::new(Timestamp::now()),
-        activity,
-        drops: Drops::default(),
-        throttled: Throttled::default(),
-        failing: false,
-    };
-    parts.spawn(task.run(broker.subscribe_events(), stop));
-    Ok(())
+/// What is looked at.
+pub struct Sources {
+    /// Where alarms stand; dead letters, names.
+    pub registry: Registry,
+    /// Whether signals are taken.
+    pub journal: Journal,
+    /// The hubs.
+    pub relay: RelayHandle,
+    /// Who is silent.
+    pub habits: Arc<Habits>,
+    /// The file system of the data folder.
+    pub files: Arc<dyn Files>,
+    /// The data folder.
+    pub data: PathBuf,
 }
 
-struct Task {
-    registry: Registry,
-    journal: Journal,
-    files: Arc<dyn Files>,
-    data: PathBuf,
-    relay: RelayHandle,
-    activity: Arc<ActivityCounter>,
+/// Raises what is so and clears what is over, of all that shows only in what several parts tell.
+pub struct Judge {
+    from: Sources,
     floor: Floor,
     drops: Drops,
     throttled: Throttled,
@@ -78,8 +54,17 @@ struct Task {
     failing: bool,
 }
 
-impl Task {
-    async fn run(mut self, mut events: Receiver<BrokerEvent>, stop: CancellationToken) -> PartEnd {
+impl Judge {
+    /// One that has seen nothing yet.
+    #[must_use]
+    pub fn new(from: Sources) -> Self {
+        let floor = Floor::new(Timestamp::now());
+        Self { from, floor, drops: Drops::default(), throttled: Throttled::default(), failing: false }
+    }
+
+    /// Looks every few seconds, and hears the broker's `events`, until `stop` or the end of the broker; then saves what was
+    /// learned.
+    pub async fn run(mut self, mut events: Receiver<BrokerEvent>, stop: CancellationToken) {
         let mut look = tokio::time::interval(LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut tidied = Instant::now();
@@ -104,7 +89,6 @@ impl Task {
             }
         }
         self.tidy().await;
-        ("alarms", Ok(()))
     }
 
     /// Looks at everything. What cannot be read is judged at the next look; what cannot be written is open in memory, or
@@ -114,7 +98,7 @@ impl Task {
         let judged = rules::judge(&facts, &|device| self.name(device));
         let mut failed = self.settle(judged).await;
         if let Some(alarm) = self.drops.alarm(&|device| self.name(device)) {
-            match self.registry.raise_alarm(alarm).await {
+            match self.from.registry.raise_alarm(alarm).await {
                 Ok(()) => self.drops.told(),
                 Err(error) => failed = Some(error),
             }
@@ -131,9 +115,9 @@ impl Task {
 
     async fn facts(&mut self) -> Facts {
         let now = Timestamp::now();
-        let health = self.journal.info().health;
+        let health = self.from.journal.info().health;
         self.floor.look(now, Instant::now(), health == Health::Good);
-        let hubs = seen("hubs", self.relay.hubs().await);
+        let hubs = seen("hubs", self.from.relay.hubs().await);
         if let Some(hubs) = &hubs {
             self.throttled.look(hubs, now);
         }
@@ -150,15 +134,15 @@ impl Task {
 
     /// Bytes that are left on the disk of the data folder.
     async fn space(&self) -> std::io::Result<u64> {
-        let (files, data) = (Arc::clone(&self.files), self.data.clone());
+        let (files, data) = (Arc::clone(&self.from.files), self.from.data.clone());
         let asked = tokio::task::spawn_blocking(move || files.space(&data)).await;
         Ok(asked.map_err(std::io::Error::other)??.available)
     }
 
     async fn silent(&self, now: Timestamp) -> Result<Vec<Silent>, hubward_registry::Error> {
-        let silent = self.activity.silent(now, self.floor.since());
-        let ignored = self.registry.unwatched_devices().await?;
-        let is_known = |silent: &Silent| self.registry.device_name(&silent.device).is_some();
+        let silent = self.from.habits.silent(now, self.floor.since());
+        let ignored = self.from.registry.unwatched_devices().await?;
+        let is_known = |silent: &Silent| self.from.registry.device_name(&silent.device).is_some();
         Ok(silent.into_iter().filter(|silent| !ignored.contains(&silent.device) && is_known(silent)).collect())
     }
 
@@ -168,13 +152,13 @@ impl Task {
         let mut failed = None;
         let keys: HashSet<AlarmKey> = alarms.iter().map(|alarm| alarm.key.clone()).collect();
         let (known, new): (Vec<Alarm>, Vec<Alarm>) =
-            alarms.into_iter().partition(|alarm| self.registry.is_alarm_open(&alarm.key));
+            alarms.into_iter().partition(|alarm| self.from.registry.is_alarm_open(&alarm.key));
         for alarm in known.into_iter().chain(new.into_iter().take(AT_ONCE)) {
-            failed = self.registry.raise_alarm(alarm).await.err().or(failed);
+            failed = self.from.registry.raise_alarm(alarm).await.err().or(failed);
         }
-        let open = kinds.into_iter().flat_map(|kind| self.registry.open_alarm_keys(kind));
+        let open = kinds.into_iter().flat_map(|kind| self.from.registry.open_alarm_keys(kind));
         for over in open.filter(|key| !keys.contains(key)) {
-            failed = self.registry.clear_alarm(&over).await.err().or(failed);
+            failed = self.from.registry.clear_alarm(&over).await.err().or(failed);
         }
         failed
     }
@@ -182,12 +166,12 @@ impl Task {
     async fn full_of_dead_letters(&self) -> Result<Vec<FullOfDeadLetters>, hubward_registry::Error> {
         let most = hubward_relay::Options::default().dead_letters_per_device;
         let mut by_integration = std::collections::HashMap::new();
-        for group in self.registry.dead_letter_groups().await? {
+        for group in self.from.registry.dead_letter_groups().await? {
             *by_integration.entry(group.integration).or_insert(0) += group.number;
         }
         let mut full = Vec::new();
         for (integration, _) in by_integration.into_iter().filter(|(_, number)| *number >= most) {
-            for (device, number) in self.registry.dead_letter_counts(&integration).await? {
+            for (device, number) in self.from.registry.dead_letter_counts(&integration).await? {
                 if number >= most {
                     full.push(FullOfDeadLetters { integration: integration.clone(), device, number });
                 }
@@ -197,18 +181,18 @@ impl Task {
     }
 
     async fn tidy(&self) {
-        self.activity.forget(|device| self.registry.device_name(device).is_none());
-        let learned = self.activity.take_new_limits();
-        if let Err(error) = self.registry.save_silence_limits(&learned).await {
+        self.from.habits.forget(|device| self.from.registry.device_name(device).is_none());
+        let learned = self.from.habits.take_new_limits();
+        if let Err(error) = self.from.registry.save_silence_limits(&learned).await {
             tracing::warn!(%error, "how long devices are usually silent was not saved; it is learned again");
         }
-        if let Err(error) = self.registry.tidy_alarms().await {
+        if let Err(error) = self.from.registry.tidy_alarms().await {
             tracing::warn!(%error, "alarms about what is gone were not cleared; they are with the next try");
         }
     }
 
     fn name(&self, device: &DeviceId) -> String {
-        self.registry.device_name(device).map_or_else(|| device.to_string(), |name| name.to_string())
+        self.from.registry.device_name(device).map_or_else(|| device.to_string(), |name| name.to_string())
     }
 }
 

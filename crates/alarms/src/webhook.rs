@@ -1,6 +1,6 @@
 //! Tells the webhook of alarms: in order, signed, until it answers; a target that is away delays nothing here.
 //!
-//! - [`post`]: where notices may go, and one request;
+//! - `post`: where notices may go, and one request;
 //! - this file: what is still to be told, and when to try again.
 
 mod post;
@@ -16,14 +16,11 @@ use hubward_api::Notifier;
 use hubward_api::shapes::alarms::WebhookTested;
 use hubward_iothub::endpoints::HostPolicy;
 use hubward_model::{Problem, Timestamp};
-use hubward_registry::{AlarmChange, AlarmEvent, Error, Notice, Registry, SecretString};
+use hubward_registry::{AlarmChange, AlarmEvent, Error, ExposeSecret as _, Notice, Registry, SecretString};
 use tokio::sync::broadcast::error::RecvError;
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::PartEnd;
-use crate::config::Settings;
 use post::Target;
 
 /// Notices that are read at once.
@@ -36,33 +33,26 @@ const MOST_UNSTORED: usize = 16;
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
 
 /// The webhook as the API knows it.
-pub(super) struct WebhookDoor {
+pub struct WebhookDoor {
     registry: Registry,
     allowed: HostPolicy,
 }
 
 impl WebhookDoor {
     /// One whose notices may go to these hosts.
-    pub(super) fn new(registry: Registry, allowed: HostPolicy) -> Self {
+    #[must_use]
+    pub fn new(registry: Registry, allowed: HostPolicy) -> Self {
         Self { registry, allowed }
     }
 
-    /// Sets what the configuration says, unless it is set already.
-    pub(super) async fn configure(&self, settings: &Settings) -> Result<(), Problem> {
-        let read = |file: &std::path::Path, field: &str| {
-            std::fs::read_to_string(file).map(|text| SecretString::from(text.trim().to_owned())).map_err(|error| {
-                Problem::new("unreadable", format!("{} cannot be read: {error}", file.display()), "correct the path")
-                    .with_field(field)
-            })
-        };
-        let Some(file) = &settings.webhook.url_file else { return Ok(()) };
-        let url = read(file, "webhook.url_file")?;
-        let key = settings.webhook.secret_file.as_deref().map(|file| read(file, "webhook.secret_file")).transpose()?;
+    /// Sets the target, unless it is set already: an address, and the key that signs; without one, a key that nobody knows
+    /// is made.
+    ///
+    /// # Errors
+    /// When the operator did not allow the host, or it cannot be stored.
+    pub async fn configure(&self, url: SecretString, key: Option<SecretString>) -> Result<(), Problem> {
         let target = self.check(&url, None)?;
-        let same = |ours: &SecretString, theirs: &SecretString| {
-            use hubward_registry::ExposeSecret as _;
-            ours.expose_secret() == theirs.expose_secret()
-        };
+        let same = |ours: &SecretString, theirs: &SecretString| ours.expose_secret() == theirs.expose_secret();
         if let Ok(known) = self.registry.webhook_secrets().await
             && same(&known.url, &url)
             && key.as_ref().is_none_or(|key| same(&known.key, key))
@@ -104,16 +94,8 @@ impl Notifier for WebhookDoor {
     }
 }
 
-/// Starts to tell.
-pub(super) fn start(registry: &Registry, allowed: HostPolicy, stop: CancellationToken, parts: &mut JoinSet<PartEnd>) {
-    let task = Teller::new(registry.clone(), allowed, PAUSES);
-    parts.spawn(async move {
-        task.run(stop).await;
-        ("webhook", Ok(()))
-    });
-}
-
-struct Teller {
+/// Sends the notices that wait.
+pub struct Teller {
     registry: Registry,
     allowed: HostPolicy,
     pauses: (Duration, Duration),
@@ -124,11 +106,14 @@ struct Teller {
 }
 
 impl Teller {
-    fn new(registry: Registry, allowed: HostPolicy, pauses: (Duration, Duration)) -> Self {
-        Self { registry, allowed, pauses, failures: 0, unstored: VecDeque::new(), target: None }
+    /// One whose notices may go to these hosts.
+    #[must_use]
+    pub fn new(registry: Registry, allowed: HostPolicy) -> Self {
+        Self { registry, allowed, pauses: PAUSES, failures: 0, unstored: VecDeque::new(), target: None }
     }
 
-    async fn run(mut self, stop: CancellationToken) {
+    /// Tells what waits and what comes, until `stop`.
+    pub async fn run(mut self, stop: CancellationToken) {
         let mut changes = self.registry.alarm_changes();
         let mut set = self.registry.webhook_changes();
         let mut next_try = Some(Instant::now());

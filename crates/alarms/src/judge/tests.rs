@@ -1,3 +1,5 @@
+use std::collections::HashMap;
+
 use hubward_journal::Options;
 use hubward_journal::testing::{FaultyFiles, Running};
 use hubward_registry::{AlarmEvent, AlarmFilter, AlarmKind, KeySource, RaisedAlarm};
@@ -6,9 +8,9 @@ use sqlx::{Connection as _, SqliteConnection};
 
 use super::*;
 
-/// A server's parts on a disk that somebody else fills, and the task that judges them.
+/// A server's parts on a disk that somebody else fills, and who judges them.
 struct Bench {
-    task: Task,
+    judge: Judge,
     files: FaultyFiles,
     full: bool,
     relay: Relay,
@@ -28,20 +30,16 @@ impl Bench {
         let journal = Running::start(Options::new("/data/journal"), files.shared()).unwrap();
         let relay =
             Relay::start(hubward_relay::Options::default(), registry.clone(), journal.journal.clone()).await.unwrap();
-        let task = Task {
+        let judge = Judge::new(Sources {
             registry,
             journal: journal.journal.clone(),
+            relay: relay.handle(),
+            habits: Arc::new(Habits::new(HashMap::new(), |_| None)),
             files: files.shared(),
             data: "/data".into(),
-            relay: relay.handle(),
-            activity: Arc::new(ActivityCounter::new(std::iter::empty())),
-            floor: Floor::new(Timestamp::now()),
-            drops: Drops::default(),
-            throttled: Throttled::default(),
-            failing: false,
-        };
+        });
         let database = SqliteConnection::connect(&format!("sqlite://{}", file.display())).await.unwrap();
-        Self { task, files, full: false, relay, database, _journal: journal, _folder: folder }
+        Self { judge, files, full: false, relay, database, _journal: journal, _folder: folder }
     }
 
     /// Somebody else takes all there is of the disk, or gives it back; the registry cannot write meanwhile.
@@ -63,8 +61,8 @@ impl Bench {
         loop {
             // What the journal gives up of its own room is taken, too.
             self.files.set_free(if self.full { 0 } else { 1 << 30 });
-            self.task.look().await;
-            let open = self.task.registry.alarms().await.unwrap();
+            self.judge.look().await;
+            let open = self.judge.from.registry.alarms().await.unwrap();
             if wanted(&open) {
                 return open;
             }
@@ -81,15 +79,15 @@ impl Bench {
 #[tokio::test]
 async fn a_full_disk_is_an_alarm_while_it_lasts_though_the_registry_lies_on_it() {
     let mut bench = Bench::new().await;
-    let mut told = bench.task.registry.alarm_changes();
+    let mut told = bench.judge.from.registry.alarm_changes();
     for round in 1..=2 {
         bench.fill_disk(true).await;
         let says = |open: &[RaisedAlarm]| open.iter().any(|alarm| alarm.cause.contains("no signal is acknowledged"));
         let [open] = bench.look_until(says).await.try_into().unwrap();
         assert_eq!(open.key, AlarmKey::server(AlarmKind::DiskFull));
         assert!(open.remedy.contains("free some space"), "{open:?}");
-        bench.task.look().await;
-        assert_eq!(bench.task.registry.alarms().await.unwrap(), std::slice::from_ref(&open), "it is one alarm");
+        bench.judge.look().await;
+        assert_eq!(bench.judge.from.registry.alarms().await.unwrap(), std::slice::from_ref(&open), "it is one alarm");
 
         bench.fill_disk(false).await;
         bench.look_until(<[RaisedAlarm]>::is_empty).await;
@@ -102,7 +100,7 @@ async fn a_full_disk_is_an_alarm_while_it_lasts_though_the_registry_lies_on_it()
             }
         };
         assert_eq!((cleared.event, cleared.stored, &cleared.alarm.id), (AlarmEvent::Cleared, true, &open.id));
-        let all = bench.task.registry.alarms_page(&AlarmFilter::default(), 100).await.unwrap();
+        let all = bench.judge.from.registry.alarms_page(&AlarmFilter::default(), 100).await.unwrap();
         assert_eq!(all.len(), round, "what was only in memory is history");
     }
     bench.stop().await;
@@ -113,9 +111,9 @@ async fn an_alarm_that_cannot_be_written_keeps_none_of_the_others_back() {
     let mut bench = Bench::new().await;
     let over = AlarmKey::server(AlarmKind::JournalFailed);
     let alarm = Alarm { key: over, cause: "it failed".to_owned(), remedy: "mend it".to_owned() };
-    bench.task.registry.raise_alarm(alarm).await.unwrap();
+    bench.judge.from.registry.raise_alarm(alarm).await.unwrap();
     bench.fill_disk(true).await;
-    bench.task.drops.note(&DeviceId::random(), "journal_full", 3, Timestamp::now());
+    bench.judge.drops.note(&DeviceId::random(), "journal_full", 3, Timestamp::now());
     // What is over cannot be ended yet; what is new is open all the same.
     let open = bench.look_until(|open| open.len() == 3).await;
     let kinds: HashSet<AlarmKind> = open.iter().map(|alarm| alarm.key.kind).collect();

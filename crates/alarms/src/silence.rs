@@ -1,4 +1,4 @@
-//! How long a device is usually silent, and which is silent for longer.
+//! How long one device is usually silent, and since when somebody listens.
 //!
 //! Of each device the latest pauses between its signs of life are kept; it may be silent for three times as long as all
 //! but the longest of them, and for ten minutes in any case. Signals that follow within a minute are one sign of life: so a
@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use hubward_model::{DeviceId, Timestamp};
+use hubward_model::Timestamp;
 use tokio::time::Instant;
 
 /// Signals closer together are one sign of life.
@@ -22,20 +22,9 @@ const TIMES: u32 = 3;
 /// A clock that went further than this beyond the time that passed has jumped.
 const JUMP: Duration = Duration::from_secs(30);
 
-/// A device that is silent for longer than it usually is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::server) struct Silent {
-    /// Which.
-    pub(in crate::server) device: DeviceId,
-    /// Its last signal.
-    pub(in crate::server) last: Timestamp,
-    /// How long it may be silent.
-    pub(in crate::server) limit: Duration,
-}
-
 /// The pauses of one device.
 #[derive(Debug, Clone, Default)]
-pub(in crate::server) struct Pace {
+pub(crate) struct Pace {
     last_sign: Option<Timestamp>,
     /// In seconds; the oldest is overwritten.
     pauses: Vec<u32>,
@@ -46,12 +35,12 @@ pub(in crate::server) struct Pace {
 
 impl Pace {
     /// One whose limit was learned by an earlier run.
-    pub(in crate::server) fn with_limit(limit: Duration) -> Self {
+    pub(crate) fn with_limit(limit: Duration) -> Self {
         Self { limit: Some(limit), saved: Some(limit), ..Self::default() }
     }
 
     /// A signal. A pause that reaches back beyond `floor` is none: nobody listened all the time.
-    pub(in crate::server) fn signal(&mut self, at: Timestamp, floor: Timestamp) {
+    pub(crate) fn signal(&mut self, at: Timestamp, floor: Timestamp) {
         let Some(last) = self.last_sign else {
             self.last_sign = Some(at);
             return;
@@ -77,12 +66,12 @@ impl Pace {
     }
 
     /// How long it may be silent; none: not known yet.
-    pub(in crate::server) fn limit(&self) -> Option<Duration> {
+    pub(crate) fn limit(&self) -> Option<Duration> {
         self.limit
     }
 
     /// The limit, if it differs much from the one that was saved.
-    pub(in crate::server) fn take_new_limit(&mut self) -> Option<Duration> {
+    pub(crate) fn take_new_limit(&mut self) -> Option<Duration> {
         let limit = self.limit?;
         if self.saved.is_some_and(|saved| limit.abs_diff(saved) <= saved / 10) {
             return None;
@@ -103,7 +92,7 @@ fn limit_of(pauses: &[u32]) -> Duration {
 
 /// Since when somebody listens without a break.
 #[derive(Debug)]
-pub(in crate::server) struct Floor {
+pub(crate) struct Floor {
     since: Timestamp,
     /// The last look: by the clock and as time passes.
     last: Option<(Timestamp, Instant)>,
@@ -111,12 +100,12 @@ pub(in crate::server) struct Floor {
 
 impl Floor {
     /// From the start of the server on.
-    pub(in crate::server) fn new(started_at: Timestamp) -> Self {
+    pub(crate) fn new(started_at: Timestamp) -> Self {
         Self { since: started_at, last: None }
     }
 
     /// A look at the clock and at what passed; `listening` while signals are taken.
-    pub(in crate::server) fn look(&mut self, now: Timestamp, passed: Instant, listening: bool) {
+    pub(crate) fn look(&mut self, now: Timestamp, passed: Instant, listening: bool) {
         let jumped = self.last.is_some_and(|(clock, instant)| {
             let expected = clock.as_millis() + i64::try_from((passed - instant).as_millis()).unwrap_or(i64::MAX);
             now.as_millis().abs_diff(expected) > JUMP.as_millis().try_into().unwrap_or(u64::MAX)
@@ -128,13 +117,13 @@ impl Floor {
     }
 
     /// Since when.
-    pub(in crate::server) fn since(&self) -> Timestamp {
+    pub(crate) fn since(&self) -> Timestamp {
         self.since
     }
 }
 
 /// Whether a device is silent for too long.
-pub(in crate::server) fn is_silent(last: Timestamp, limit: Duration, floor: Timestamp, now: Timestamp) -> bool {
+pub(crate) fn is_silent(last: Timestamp, limit: Duration, floor: Timestamp, now: Timestamp) -> bool {
     now.since(last.max(floor)) > limit
 }
 
