@@ -98,6 +98,30 @@ describe('a login that fails says why', () => {
     })
   }
 
+  it('a hub that is slow shows where the login stands, stage by stage', async () => {
+    // Answers are held until the hub's clock is moved, so that each stage stays as long as it is looked at.
+    await server.fault({ fault: 'delay', ms: 30_000 })
+    await again()
+    await field().fill(own('registryReadWrite'))
+    await ada.press('Login')
+    const stages = ada.page.getByRole('list', { name: 'Login, stage by stage' }).getByRole('listitem')
+    const seen = (wanted) => until(wanted.join(', '), async () => JSON.stringify(await stages.evaluateAll((all) => all.map((one) => one.className))) === JSON.stringify(wanted))
+    const held = (requests) => until(`request ${requests} is held`, async () => (await server.govern('GET', 'faults')).some((one) => one.hits >= requests))
+    const letGo = () => server.govern('POST', 'clock', { advance_ms: 30_000 })
+    await seen(['done', 'busy', 'to-do', 'to-do'])
+    await held(1)
+    await letGo()
+    await seen(['done', 'done', 'busy', 'to-do'])
+    await held(2)
+    await letGo()
+    await seen(['done', 'done', 'done', 'busy'])
+    await held(3)
+    await server.fault()
+    await letGo()
+    await ada.sees(/^Logged in to /)
+    await ada.press('Use another string')
+  })
+
   // What a healthy hub cannot be made to answer is answered in its place, as the server words it.
   for (const [code, remedy] of [['clock_skew', /clock/], ['quota', /00:00 UTC/], ['hub_disabled', /Subscriptions in the portal/], ['throttled', /slow down/]]) {
     it(`${code}: shown with a remedy`, async () => {

@@ -28,6 +28,9 @@ export function useChanges(): boolean {
     for (const queryKey of keys) void queries.invalidateQueries({ queryKey, predicate: isShort })
   }
   const open = useEvents({ types: 'change,connection,alarm' }, (events) => {
+    for (const { data } of events) {
+      if (data.what === 'login') queries.setQueryData(['login-stage', data.id], data.state)
+    }
     for (const key of events.flatMap(keysOf)) stale.current.set(JSON.stringify(key), key)
     if (stale.current.size > 0) timer.current ??= setTimeout(flush, EVERY)
   })

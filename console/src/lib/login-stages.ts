@@ -9,5 +9,11 @@ const stageOf: Record<string, number> = {
   no_read: 3, no_write: 3,
 }
 
+/** What a hub may say at any stage. */
+const anywhere = new Set(['no_answer', 'throttled', 'quota'])
+
+/** The first stage that is not good yet, after what the server told of: the hub, then the key. */
+export const stageAfter = (told: string | undefined) => (told === 'key' ? 3 : told === 'hub' ? 2 : 1)
+
 /** The stage that failed; one that is not known failed at the hub, the first that asks anybody. */
-export const failedStage = (code: string) => stageOf[code] ?? 1
+export const failedStage = (code: string, told: string | undefined) => (anywhere.has(code) ? stageAfter(told) : stageOf[code] ?? 1)

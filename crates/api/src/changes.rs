@@ -21,6 +21,16 @@ pub fn everything() -> ChangeEvent {
     ChangeEvent { what: "everything".to_owned(), ..ChangeEvent::default() }
 }
 
+/// How far the login of a wizard has come: told at once, for whoever looks at the wizard.
+pub(crate) fn login(draft: &str, stage: &str) -> ChangeEvent {
+    ChangeEvent {
+        what: "login".to_owned(),
+        id: Some(draft.to_owned()),
+        state: Some(stage.to_owned()),
+        ..ChangeEvent::default()
+    }
+}
+
 /// Remembers how everything was at the last look.
 #[derive(Default)]
 pub struct Watch {

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use hubward_registry::{Draft, DraftLogin, ExposeSecret};
+use hubward_relay::provision::LoginStage;
 use serde_json::Value;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -15,7 +16,7 @@ use crate::shapes::Page;
 use crate::shapes::drafts::{DraftData, DraftRemoved, DraftShow};
 use crate::shapes::integration_requests::{DraftCreate, Login};
 use crate::shapes::integrations::{IntegrationShow, LoginFound};
-use crate::{ApiError, Services, integrations};
+use crate::{ApiError, Services, changes, integrations};
 
 /// Most bytes of what was typed.
 const MAX_DATA: usize = 64 * 1024;
@@ -131,7 +132,11 @@ async fn log_draft_in(
     wanted: Login,
 ) -> Result<Json<LoginFound>, ApiError> {
     services.registry.draft(draft).await?;
-    let (access, found) = integrations::log_in(services, wanted).await?;
+    let told = |stage: LoginStage| {
+        // Nobody may be watching.
+        let _ = services.changes.send(changes::login(draft, stage.as_str()));
+    };
+    let (access, found) = integrations::log_in_in_stages(services, wanted, told).await?;
     let login = DraftLogin {
         connection_string: access.connection_string,
         hub_ca: access.hub_ca,

@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use hubward_model::{BindingState, Capacity, DeviceId, IntegrationState, Tier};
 use hubward_registry::{BindingsPage, Device, Integration, SecretString};
 use hubward_relay::RelayError;
-use hubward_relay::provision::{self, Access as HubAccess};
+use hubward_relay::provision::{self, Access as HubAccess, LoginReport, LoginStage};
 use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
@@ -58,15 +58,26 @@ pub(crate) async fn login(
     _: Operate,
     Body(login): Body<Login>,
 ) -> Result<Json<LoginFound>, ApiError> {
-    log_in(&services, login).await.map(|(_, found)| Json(found))
+    let access = access(&services, login.connection_string, login.hub_ca, login.hub_endpoint);
+    let begun = std::time::Instant::now();
+    let found = services.relay.provisioner().login(access).await.map_err(refused)?;
+    Ok(Json(login_found(found, begun)))
 }
 
-/// Checks a connection string; answers the way that it leads as well.
-pub(crate) async fn log_in(services: &Services, login: Login) -> Result<(HubAccess, LoginFound), ApiError> {
+/// Checks a connection string, and tells of each stage when it is good; answers the way that it leads as well.
+pub(crate) async fn log_in_in_stages(
+    services: &Services,
+    login: Login,
+    told: impl Fn(LoginStage) + Send + Sync,
+) -> Result<(HubAccess, LoginFound), ApiError> {
     let access = access(services, login.connection_string, login.hub_ca, login.hub_endpoint);
     let begun = std::time::Instant::now();
-    let found = services.relay.provisioner().login(access.clone()).await.map_err(refused)?;
-    let found = LoginFound {
+    let found = services.relay.provisioner().login_in_stages(access.clone(), told).await.map_err(refused)?;
+    Ok((access, login_found(found, begun)))
+}
+
+fn login_found(found: LoginReport, begun: std::time::Instant) -> LoginFound {
+    LoginFound {
         hub: found.hub,
         host_name: found.host_name,
         policy: found.policy,
@@ -75,8 +86,7 @@ pub(crate) async fn log_in(services: &Services, login: Login) -> Result<(HubAcce
         identities: found.identities,
         advice: found.advice.into_iter().collect(),
         elapsed_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
-    };
-    Ok((access, found))
+    }
 }
 
 #[derive(Debug, Deserialize, IntoParams)]

@@ -71,9 +71,15 @@ export class Server {
 
   /** Makes the local hub misbehave, or behave again. */
   async fault(body) {
+    await this.govern(body ? 'POST' : 'DELETE', 'faults', body)
+  }
+
+  /** Asks the local hub's own administration. */
+  async govern(method, what, body) {
     const { url, token } = JSON.parse(fs.readFileSync(path.join(`${this.data}.local-hub`, 'admin.json'), 'utf8'))
-    const response = await fetch(`${url}/faults`, { method: body ? 'POST' : 'DELETE', headers: { Authorization: `Bearer ${token}`, 'Content-Type': 'application/json' }, body: body && JSON.stringify(body) })
-    if (!response.ok) throw new Error(`fault: ${response.status} ${await response.text()}`)
+    const response = await fetch(`${url}/${what}`, { method, headers: { Authorization: `Bearer ${token}`, 'Content-Type': 'application/json' }, body: body && JSON.stringify(body) })
+    if (!response.ok) throw new Error(`${method} ${what}: ${response.status} ${await response.text()}`)
+    return response.json()
   }
 
   /** Changes an identity in the hub, as somebody in the Azure portal would. */

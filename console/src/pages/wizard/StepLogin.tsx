@@ -1,12 +1,12 @@
 import { Button, Textarea } from '@mantine/core'
-import { useMutation } from '@tanstack/react-query'
+import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
 import { type FormEvent, useEffect, useRef, useState } from 'react'
 import { calls } from '../../api/calls'
 import { ProblemError } from '../../api/problem'
 import type { LoginFound } from '../../api/types'
 import { count, duration } from '../../lib/format'
 import { parse, remedies } from '../../lib/connection-string'
-import { failedStage, stageNames } from '../../lib/login-stages'
+import { failedStage, stageAfter, stageNames } from '../../lib/login-stages'
 import { CopyBlock } from '../../ui/Copy'
 import { Note, sentence } from '../../ui/Note'
 import { Facts } from '../../ui/Page'
@@ -20,8 +20,15 @@ export function StepLogin({ draft }: { draft: DraftState }) {
   const [tried, setTried] = useState(false)
   const field = useRef<HTMLTextAreaElement>(null)
   const parsed = pasted.trim() ? parse(pasted) : undefined
+  const queries = useQueryClient()
+  // The shell's stream of events puts it there.
+  const { data: told } = useQuery<string | null>({ queryKey: ['login-stage', draft.id], queryFn: () => null, enabled: false })
   const login = useMutation({
-    mutationFn: async (text: string) => calls.draftLogin(await draft.ensure(), { connection_string: text }),
+    mutationFn: async (text: string) => {
+      const id = await draft.ensure()
+      queries.setQueryData(['login-stage', id], null)
+      return calls.draftLogin(id, { connection_string: text })
+    },
     onSuccess: (answer) => {
       draft.setFound(answer)
       setPasted('')
@@ -31,7 +38,7 @@ export function StepLogin({ draft }: { draft: DraftState }) {
   })
   const server = login.error ? ProblemError.from(login.error) : undefined
   const mistake = server
-    ? { code: server.code, message: sentence(server.message), remedy: remedies[server.code] ?? sentence(server.remedy) }
+    ? { code: server.code, message: sentence(server.message), remedy: server.code === 'no_answer' && told ? fellSilent : remedies[server.code] ?? sentence(server.remedy) }
     : parsed && !parsed.ok ? parsed.mistake : tried && !parsed ? (parse('') as { ok: false; mistake: { code: string; message: string; remedy: string } }).mistake : undefined
   // The field is described by the remedy, too; Mantine knows of its own error line alone.
   useEffect(() => {
@@ -73,7 +80,7 @@ export function StepLogin({ draft }: { draft: DraftState }) {
           value={pasted} onChange={(e) => { setPasted(e.currentTarget.value); login.reset() }} error={mistake?.message} errorProps={{ id: 'login-error' }}
           autosize minRows={2} maxRows={5} classNames={{ input: 'mono' }} autoComplete="off" spellCheck={false} autoFocus />
       )}
-      {(login.isPending || mistake || found) && <Stages label="Login, stage by stage" stages={stagesOf(login.isPending, mistake, found)} />}
+      {(login.isPending || mistake || found) && <Stages label="Login, stage by stage" stages={stagesOf(login.isPending, mistake, found, told ?? undefined)} />}
       {mistake && (
         <Note tone="red" title="What to do" id="login-remedy" role="alert">
           {mistake.remedy}
@@ -91,9 +98,11 @@ export function StepLogin({ draft }: { draft: DraftState }) {
   )
 }
 
+const fellSilent = 'The hub answered at first and then fell silent. Try again in a minute; if it stays so, look at the hub\'s health in the portal (Help > Resource health).'
+
 /** Grammar, host, key, rights. The first was good before anybody was asked; what failed is marked, what was not tried is not. */
-function stagesOf(busy: boolean, failed: { code: string; message: string } | undefined, found: LoginFound | null): Stage[] {
-  const at = failed ? failedStage(failed.code) : busy ? 1 : stageNames.length
+function stagesOf(busy: boolean, failed: { code: string; message: string } | undefined, found: LoginFound | null, told: string | undefined): Stage[] {
+  const at = failed ? failedStage(failed.code, told) : busy ? stageAfter(told) : stageNames.length
   const tried = ['has all its parts', 'looking up the name, connecting, checking certificate and clock', 'showing the key to the identity registry', 'asking whether the policy may read and write there']
   const good = found
     ? ['has all its parts', `${found.host_name} answers, its certificate is trusted`, `the hub accepts the key of ${found.policy}`, found.can_write ? 'may read and write the registry' : 'may read the registry']

@@ -50,7 +50,7 @@ impl Sender {
                 method: Method::POST,
                 path: format!("{}?api-version={API_VERSION}", self.path),
                 headers,
-                authorization: token.expose(),
+                authorization: Some(token.expose()),
                 body: Some(body),
             };
             let not_sent = |error| NotSent { accepted, error };

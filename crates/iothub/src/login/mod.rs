@@ -19,6 +19,26 @@ pub const MAX_CLOCK_SKEW: Duration = Duration::from_secs(300);
 /// How long the look for further rights may take; it is only for an advice.
 const ADVICE_WITHIN: Duration = Duration::from_secs(5);
 
+/// How far a login has come; the last stage, the rights, is its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// The hub answers, its certificate is trusted, and the clocks agree.
+    Hub,
+    /// The hub accepts the key.
+    Key,
+}
+
+impl Stage {
+    /// Its word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Hub => "hub",
+            Self::Key => "key",
+        }
+    }
+}
+
 /// What a connection string leads to and allows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LoginReport {
@@ -61,16 +81,47 @@ pub async fn login(
 /// # Errors
 /// See [`login`].
 pub async fn login_with(client: &RegistryClient, service: &ServiceString) -> Result<LoginReport, LoginError> {
+    check_key_and_rights(client, service, |_| {}).await
+}
+
+/// The same, for somebody who watches: `told` hears of each stage when it is good. It takes one request more, for what
+/// answers before the key is shown.
+///
+/// # Errors
+/// See [`login`].
+pub async fn login_in_stages(
+    client: &RegistryClient,
+    service: &ServiceString,
+    told: impl Fn(Stage) + Send + Sync,
+) -> Result<LoginReport, LoginError> {
+    client.reach().await.map_err(|error| LoginError::of(&error, service))?;
+    check_clock(client, service)?;
+    told(Stage::Hub);
+    check_key_and_rights(client, service, told).await
+}
+
+fn check_clock(client: &RegistryClient, service: &ServiceString) -> Result<(), LoginError> {
+    match client.clock_offset_seconds() {
+        Some(ahead) if ahead.unsigned_abs() > MAX_CLOCK_SKEW.as_secs() => Err(LoginError::clock_skew(ahead, service)),
+        _ => Ok(()),
+    }
+}
+
+async fn check_key_and_rights(
+    client: &RegistryClient,
+    service: &ServiceString,
+    told: impl Fn(Stage) + Send + Sync,
+) -> Result<LoginReport, LoginError> {
     let read = client.statistics().await;
     // The clock comes first: a wrong one makes good keys look bad.
-    if let Some(ahead) = client.clock_offset_seconds()
-        && ahead.unsigned_abs() > MAX_CLOCK_SKEW.as_secs()
-    {
-        return Err(LoginError::clock_skew(ahead, service));
-    }
+    check_clock(client, service)?;
     let statistics = match read {
-        Ok(statistics) => statistics,
+        Ok(statistics) => {
+            told(Stage::Key);
+            statistics
+        }
         Err(RegistryError::Refused(refused)) if refused.is_missing_right() => {
+            told(Stage::Key);
             return Err(LoginError::no_read(service));
         }
         Err(error) => return Err(LoginError::of(&error, service)),

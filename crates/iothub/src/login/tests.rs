@@ -39,6 +39,38 @@ async fn a_good_string_is_reported_and_nothing_is_left_in_the_hub() {
 }
 
 #[tokio::test]
+async fn who_watches_a_login_hears_of_each_stage_when_it_is_good_and_the_first_shows_no_key() {
+    let wrong = TestServer::start(|_| Reply::error(401, "IotHubUnauthorized")).await;
+    let gone = TestServer::start(|seen| match seen.header("authorization") {
+        Some(_) => Reply::error(503, "ServiceUnavailable"),
+        None => Reply::error(401, "IotHubUnauthorized"),
+    })
+    .await;
+    let all = [Stage::Hub, Stage::Key];
+    for (server, code, stages) in [
+        (hub(true, true, false).await, None, &all[..]),
+        (hub(true, false, false).await, Some("no_write"), &all[..]),
+        (hub(false, false, false).await, Some("no_read"), &all[..]),
+        (wrong, Some("wrong_key"), &all[..1]),
+        (gone, Some("no_answer"), &all[..1]),
+    ] {
+        let client = RegistryClient::new(&server.service(), &Endpoints::default(), &server.tls(), &Settings::default());
+        let heard = std::sync::Mutex::new(Vec::new());
+        let told = |stage| heard.lock().unwrap().push(stage);
+        let answer = login_in_stages(&client.unwrap(), &server.service(), told).await;
+        assert_eq!(answer.err().map(|error| error.code()), code);
+        assert_eq!(*heard.lock().unwrap(), stages, "{code:?}");
+        assert!(server.seen()[0].header("authorization").is_none());
+        assert!(server.seen()[1].header("authorization").is_some());
+    }
+    let nobody = service("localhost:1");
+    let client =
+        RegistryClient::new(&nobody, &Endpoints::default(), &hub(true, true, true).await.tls(), &Settings::default());
+    let answer = login_in_stages(&client.unwrap(), &nobody, |stage| panic!("{stage:?}")).await;
+    assert_eq!(answer.unwrap_err().code(), "no_answer");
+}
+
+#[tokio::test]
 async fn more_rights_than_needed_are_accepted_with_advice() {
     let report = try_login(&hub(true, true, true).await).await.unwrap();
     assert!(report.advice.unwrap().contains("registryReadWrite"));

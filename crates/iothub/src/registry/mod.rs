@@ -334,6 +334,16 @@ impl RegistryClient {
         Ok(Page { items: self.decode(&answer)?, continuation: answer.continuation })
     }
 
+    /// Whether anything answers there over TLS that is trusted, whatever it says: no key is shown.
+    ///
+    /// # Errors
+    /// See [`RegistryError`]; never [`RegistryError::Refused`].
+    pub async fn reach(&self) -> Result<(), RegistryError> {
+        let path = format!("/statistics/devices?api-version={API_VERSION}");
+        let request = Request { method: Method::GET, path, headers: Vec::new(), authorization: None, body: None };
+        self.send(request).await.map(drop)
+    }
+
     /// How many devices the hub has.
     ///
     /// # Errors
@@ -374,9 +384,13 @@ impl RegistryClient {
             method,
             path,
             headers: header_values(headers, body.is_some())?,
-            authorization: token.expose(),
+            authorization: Some(token.expose()),
             body: body.map(Into::into),
         };
+        self.send(request).await
+    }
+
+    async fn send(&self, request: Request<'_>) -> Result<Answer, RegistryError> {
         let answer = self.inner.http.send(request).await?;
         if let Some(server) = answer.server_time {
             self.inner.ahead.store(seconds_ahead(server, self.inner.clock.now()), Ordering::Relaxed);

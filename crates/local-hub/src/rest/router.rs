@@ -65,8 +65,9 @@ async fn faulty(State(hub): State<Arc<Hub>>, request: Request, next: Next) -> Re
     match hub.faults.on_request(device.as_deref()) {
         Err(refusal) => RestError::from(refusal).into_response(),
         Ok(delay) => {
+            let due = hub.clock.after(delay);
             let response = next.run(request).await;
-            hub.clock.sleep_until(hub.clock.after(delay)).await;
+            hub.clock.sleep_until(due).await;
             response
         }
     }

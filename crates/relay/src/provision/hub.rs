@@ -8,7 +8,7 @@ use futures_util::stream;
 use hubward_iothub::connection_string::ServiceString;
 use hubward_iothub::endpoints::Endpoints;
 use hubward_iothub::fault::Cause;
-use hubward_iothub::login::{LoginReport, login_with};
+use hubward_iothub::login::{LoginReport, Stage, login_in_stages, login_with};
 use hubward_iothub::registry::{Device, MAX_LIST, RegistryClient, RegistryError};
 use hubward_iothub::tls;
 use hubward_registry::{ExposeSecret as _, Integration, PendingDeletion};
@@ -89,6 +89,14 @@ impl Hub {
     /// Whether the connection string is good for what we need.
     pub(super) async fn login(&self) -> Result<LoginReport, ProvisionError> {
         Ok(login_with(&self.client, &self.service).await?)
+    }
+
+    /// The same, for somebody who watches.
+    pub(super) async fn login_in_stages(
+        &self,
+        told: impl Fn(Stage) + Send + Sync,
+    ) -> Result<LoginReport, ProvisionError> {
+        Ok(login_in_stages(&self.client, &self.service, told).await?)
     }
 
     /// Waits until so many operations may be done: take it before each call, one for each identity it is about.

@@ -48,7 +48,6 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use hubward_iothub::endpoints::HostPolicy;
-use hubward_iothub::login::LoginReport;
 use hubward_iothub::registry;
 use hubward_model::{BindingState, DeviceId, IntegrationId, Offset, Transport};
 use hubward_registry::{Integration, PendingDeletion, Registry};
@@ -62,6 +61,7 @@ use crate::suspicions::Suspicions;
 pub use clocks::ClockSeen;
 pub use drift::{Difference, DriftReport, Orphan};
 pub use error::ProvisionError;
+pub use hubward_iothub::login::{LoginReport, Stage as LoginStage};
 use locks::Locks;
 pub use new_hub::{NewHub, check_hub_name, check_resource_group};
 pub use request::{Access, Bind, Create, Edit, EditReport, Failed, Removal, RemoveOptions, WaitLimits};
@@ -257,6 +257,18 @@ impl Provisioner {
     /// The first thing that is wrong.
     pub async fn login(&self, access: Access) -> Result<LoginReport, ProvisionError> {
         self.shared.hub(&access)?.login().await
+    }
+
+    /// The same, for somebody who watches: `told` hears of each stage when it is good.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub async fn login_in_stages(
+        &self,
+        access: Access,
+        told: impl Fn(LoginStage) + Send + Sync,
+    ) -> Result<LoginReport, ProvisionError> {
+        self.shared.hub(&access)?.login_in_stages(told).await
     }
 
     /// Makes an integration and the identities of its devices. Waits for them for a while ([`Options::answer_within`]);
