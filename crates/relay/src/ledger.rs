@@ -23,7 +23,12 @@ impl Ledger {
         match self {
             Self::Registry(registry) => plan::load(registry, integration).await,
             #[cfg(test)]
-            Self::Memory(ledger) => Ok(ledger.plan()),
+            Self::Memory(ledger) => {
+                // As from a database: what is saved meanwhile is not in it.
+                let plan = ledger.plan();
+                tokio::time::sleep(std::time::Duration::from_millis(3)).await;
+                Ok(plan)
+            }
         }
     }
 
@@ -31,7 +36,7 @@ impl Ledger {
         match self {
             Self::Registry(registry) => registry.save_progress(&[update]).await,
             #[cfg(test)]
-            Self::Memory(ledger) => Ok(ledger.save_progress(update)),
+            Self::Memory(ledger) => Ok(written(|| ledger.save_progress(update)).await),
         }
     }
 
@@ -50,7 +55,7 @@ impl Ledger {
             Self::Registry(registry) => registry.add_expired(&expired).await,
             #[cfg(test)]
             Self::Memory(ledger) => {
-                ledger.add_expired(expired);
+                written(|| ledger.add_expired(expired)).await;
                 Ok(())
             }
         }
@@ -83,7 +88,7 @@ impl Ledger {
             Self::Registry(registry) => registry.add_dead_letters(&[letter]).await.map(drop),
             #[cfg(test)]
             Self::Memory(ledger) => {
-                ledger.add_dead_letter(letter);
+                written(|| ledger.add_dead_letter(letter)).await;
                 Ok(())
             }
         }
@@ -122,4 +127,13 @@ impl Ledger {
             Self::Memory(_) => None,
         }
     }
+}
+
+/// As on a disk: what is written is not there at once, and whoever is killed before the answer does not know it is.
+#[cfg(test)]
+async fn written<T>(write: impl FnOnce() -> T) -> T {
+    tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    let done = write();
+    tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    done
 }

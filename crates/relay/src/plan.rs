@@ -36,13 +36,37 @@ pub(crate) struct LanePlan {
     pub(crate) position: Offset,
     /// What is saved for it.
     pub(crate) saved: hubward_registry::Lane,
+    /// What is to be saved for it now.
+    pub(crate) wanted: hubward_registry::Lane,
     pub(crate) dead_letters: u64,
 }
 
 impl LanePlan {
     /// The first offset it needs of the journal.
     pub(crate) fn needs(&self) -> Offset {
-        self.saved.held.map_or(self.position, |held| held.until.max(self.position))
+        self.reach().needs
+    }
+
+    /// How far it is.
+    pub(crate) fn reach(&self) -> Reach {
+        Reach::new(self.position, &self.wanted)
+    }
+}
+
+/// How far a binding is, of two accounts of it the later one is greater: what was copied for it never shrinks, what was
+/// delivered neither, and the hold file is trimmed to where it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Reach {
+    /// The first offset it needs of the journal.
+    pub(crate) needs: Offset,
+    position: Offset,
+    held_from: Option<u64>,
+}
+
+impl Reach {
+    pub(crate) fn new(position: Offset, lane: &hubward_registry::Lane) -> Self {
+        let needs = lane.held.map_or(position, |held| held.until.max(position));
+        Self { needs, position, held_from: lane.held.map(|held| held.from) }
     }
 }
 
@@ -99,14 +123,37 @@ pub(crate) async fn load(registry: &Registry, id: &IntegrationId) -> Result<Opti
             error!(integration = %id, device = %binding.device, "the stored device key is not Base64: no lane");
             continue;
         };
+        let saved = progress.lanes.get(&binding.device).copied().unwrap_or_default();
         plan.lanes.push(LanePlan {
             pybytes: kinds.get(&binding.device) == Some(&DeviceKind::Pycom),
             position: position(&binding, &progress),
-            saved: progress.lanes.get(&binding.device).copied().unwrap_or_default(),
+            saved,
+            wanted: saved,
             dead_letters: dead_letters.get(&binding.device).copied().unwrap_or_default(),
             identity: Identity { hub_device_id: Arc::from(binding.hub_device_id), key },
             device: binding.device,
         });
     }
     Ok(Some(plan))
+}
+
+#[cfg(test)]
+mod tests {
+    use hubward_registry::Held;
+
+    use super::*;
+
+    fn reach(position: u64, held: Option<(u64, u64)>) -> Reach {
+        let held = held.map(|(until, from)| Held { until: Offset::from_raw(until), from });
+        Reach::new(Offset::from_raw(position), &hubward_registry::Lane { held, ..hubward_registry::Lane::default() })
+    }
+
+    #[test]
+    fn of_two_accounts_of_a_binding_the_later_one_reaches_further() {
+        let copied = reach(10, Some((50, 0)));
+        assert!(reach(10, Some((90, 0))) > copied, "more was copied");
+        assert!(reach(20, Some((50, 0))) > copied, "more was delivered, the copies are the same");
+        assert!(reach(20, Some((50, 7))) > reach(20, Some((50, 0))), "the hold file was trimmed");
+        assert!(reach(60, None) > reach(50, Some((50, 0))), "it reads the journal alone again");
+    }
 }

@@ -50,10 +50,6 @@ impl Dealer {
         let Some(mut run) = self.run.take() else { return };
         run.shared.hub.governor.give(&self.id, None);
         run.stop().await;
-        if let Some(expiring) = run.expiring.take() {
-            let outcome = expiring.await;
-            run.expired(outcome);
-        }
         self.tools.over.set(&self.id, HashSet::new());
         run.save_the_rest(self.needed.as_ref()).await;
         run.clear_metrics();
@@ -103,20 +99,17 @@ impl Dealer {
 impl Run {
     /// Changes what runs to what `plan` says.
     fn change(&mut self, plan: &Plan, session: Arc<Session>) {
+        // What is known here of a binding without lane may not be saved yet, or was not when the plan was read.
         let known = std::mem::replace(&mut self.absent, plan.absent.clone());
         for (device, absent) in &mut self.absent {
-            let Some(known) = known.get(device) else { continue };
-            if known.needs() > absent.needs() {
-                // What is known here may not be saved yet.
+            if let Some(known) = known.get(device).filter(|known| known.reach() >= absent.reach()) {
                 *absent = *known;
-            } else if known.wanted == absent.wanted && known.position == absent.position {
-                absent.last = known.last;
             }
         }
         let comes = |lane: &LanePlan| {
             let mut lane = lane.clone();
-            if let Some(known) = known.get(&lane.device).filter(|known| known.needs() > lane.needs()) {
-                (lane.position, lane.saved) = (known.position, known.wanted);
+            if let Some(known) = known.get(&lane.device).filter(|known| known.reach() >= lane.reach()) {
+                (lane.position, lane.saved, lane.wanted) = (known.position, known.saved, known.wanted);
             }
             lane
         };
@@ -161,24 +154,23 @@ impl Run {
             let mut plan = plan.clone();
             // No journal that ends before it can have brought it there: it is another journal.
             plan.position = plan.position.min(durable.max(self.head));
-            let saved = plan.saved;
             let lane = Lane::new(Arc::clone(&self.shared), &plan, self.head);
             if plan.position >= self.head {
                 // The main reader deals all of it, and the journal keeps that.
-                plan.saved.held = None;
+                plan.wanted.held = None;
             }
             let begins = plan.needs();
             if begins < self.counted_to {
                 from = from.min(begins);
                 behind.insert(plan.device.clone(), (Arc::clone(&lane), begins));
             }
-            if let Some(part) = plan.saved.held.filter(|part| part.until > plan.position) {
+            if let Some(part) = plan.wanted.held.filter(|part| part.until > plan.position) {
                 let place = HoldPosition::from_raw(part.from);
                 held_from = Some(held_from.map_or(place, |first| first.min(place)));
                 let follow = Follow { next: plan.position, until: part.until };
                 held.insert(plan.device.clone(), (Some(Arc::clone(&lane)), follow));
             }
-            let mut member = Member { lane, saved, task: None, oldest: None };
+            let mut member = Member { lane, saved: plan.saved, task: None, oldest: None };
             if !self.paused {
                 Self::start(&mut self.tasks, &mut member);
             }

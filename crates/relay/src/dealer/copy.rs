@@ -17,6 +17,7 @@ use tracing::error;
 use super::held::Follow;
 use super::run::Run;
 use crate::lane;
+use crate::plan::Reach;
 use crate::records::{Hold, Reads, kept};
 
 /// A copy on its way.
@@ -56,7 +57,12 @@ pub(crate) struct Absent {
 impl Absent {
     /// The first offset it will need of the journal.
     pub(crate) fn needs(&self) -> Offset {
-        self.wanted.held.map_or(self.position, |held| held.until.max(self.position))
+        self.reach().needs
+    }
+
+    /// How far it is.
+    pub(super) fn reach(&self) -> Reach {
+        Reach::new(self.position, &self.wanted)
     }
 
     /// Its part of the hold file, if it is not known where that ends, and how to follow it there.
@@ -191,7 +197,7 @@ impl Run {
         let Some(copy) = &self.copy else { return };
         let until = copy.until;
         // Who reads the journal from behind what is copied, to count it or to give it up, finds it there until it is done.
-        if !copy.read_all || copy.appending.is_some() || !self.tallies.is_empty() || self.expiring.is_some() {
+        if !copy.read_all || copy.appending.is_some() || !self.tallies.is_empty() || self.expiry.is_under_way() {
             return;
         }
         let overtaken = self.head < until;

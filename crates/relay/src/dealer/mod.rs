@@ -4,6 +4,7 @@ mod apply;
 mod census;
 mod copy;
 mod deal;
+mod expiry;
 mod held;
 mod limits;
 mod run;

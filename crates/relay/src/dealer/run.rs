@@ -17,8 +17,8 @@ use tracing::error;
 
 use super::census::Tally;
 use super::copy::{Absent, Copied, Copy};
+use super::expiry::{Expiry, GivenUp};
 use super::held::{HeldScan, HeldTally};
-use super::limits::{Expiring, Outcome};
 use super::save::Done;
 use super::scan::Scan;
 use crate::hub::HUB_STATES;
@@ -76,7 +76,7 @@ pub(super) struct Run {
     pub(super) is_over: bool,
     /// Whether an alarm that an earlier run raised about that was looked for.
     pub(super) knows_alarm: bool,
-    pub(super) expiring: Option<Expiring>,
+    pub(super) expiry: Expiry,
     /// Alarms to raise and to clear, with the next save.
     pub(super) alarms: Vec<(AlarmKey, Option<Alarm>)>,
     /// Bindings without lane.
@@ -112,7 +112,7 @@ pub(super) enum Event {
     HeldScan(Result<HeldChunk, HoldError>),
     HeldTally(Result<HeldChunk, HoldError>),
     Copy(Copied),
-    Expired(Outcome),
+    FoundToExpire(Box<GivenUp>),
     Saved(Done),
     Tick,
 }
@@ -143,7 +143,7 @@ impl Run {
             tools_over,
             is_over: false,
             knows_alarm: false,
-            expiring: None,
+            expiry: Expiry::Idle,
             alarms: Vec::new(),
             shared,
             records,
@@ -202,7 +202,7 @@ impl Run {
             chunk = tally_next(&mut self.tallies), if !self.tallies.is_empty() => Event::Tally(chunk),
             read = held_next(&mut self.held_scan), if scans && self.held_scan.is_some() => Event::HeldScan(read),
             read = held_tally_next(&mut self.held_tallies), if !self.held_tallies.is_empty() => Event::HeldTally(read),
-            outcome = expired(&mut self.expiring), if self.expiring.is_some() => Event::Expired(outcome),
+            found = self.expiry.read(), if self.expiry.is_reading() => Event::FoundToExpire(found),
             copied = copy_next(&mut self.copy), if self.copy.is_some() => Event::Copy(copied),
             done = saved(&mut self.saving), if self.saving.is_some() => Event::Saved(done),
             _ = self.tick.tick() => Event::Tick,
@@ -232,7 +232,7 @@ impl Run {
             Event::HeldScan(read) => self.held_scanned(read),
             Event::HeldTally(read) => self.held_tallied(read),
             Event::Copy(copied) => self.copied(copied),
-            Event::Expired(outcome) => self.expired(outcome),
+            Event::FoundToExpire(found) => self.found_to_expire(found),
             Event::Main(Err(failure))
             | Event::Scan(_, Err(failure))
             | Event::Census(Err(failure))
@@ -364,7 +364,7 @@ impl Run {
     /// Records are missing from the journal; nothing else may be skipped without a word either.
     pub(super) fn gap(&mut self, from: Offset, to: Offset) {
         error!(integration = %self.shared.integration, %from, %to, "records are missing from the journal: skipped");
-        if self.members.is_empty() {
+        if self.members.is_empty() && self.absent.is_empty() {
             // Whatever it was, nobody here needs it.
             return;
         }
@@ -423,13 +423,6 @@ async fn held_next(scan: &mut Option<HeldScan>) -> Result<HeldChunk, HoldError> 
 async fn held_tally_next(tallies: &mut VecDeque<HeldTally>) -> Result<HeldChunk, HoldError> {
     match tallies.front_mut() {
         Some(tally) => tally.reads.next().await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn expired(expiring: &mut Option<Expiring>) -> Outcome {
-    match expiring {
-        Some(expiring) => expiring.await,
         None => std::future::pending().await,
     }
 }

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use tracing::{error, warn};
 
 use super::Absent;
+use super::expiry::GivenUp;
 use super::run::{Member, Run};
 use crate::lane::Standing;
 use crate::records::Needed;
@@ -21,17 +22,30 @@ use crate::records::Needed;
 /// So long a low-water offset that rose only because other integrations' records passed may wait to be saved.
 const IDLE: Duration = Duration::from_secs(5);
 
-/// What a save did.
-pub(super) struct Done {
-    update: ProgressUpdate,
-    needed_from: Offset,
-    outcome: Result<Saved, Error>,
+/// What was written.
+pub(super) enum Done {
+    Progress {
+        update: ProgressUpdate,
+        needed_from: Offset,
+        outcome: Result<Saved, Error>,
+    },
+    /// What expired, with the progress of that lane.
+    Expired(Box<GivenUp>, Result<(), Error>),
 }
 
 impl Run {
-    /// Begins to save if there is something to save and nothing is being saved.
+    /// Begins to save if there is something to save and nothing is being saved: one write after the other, so that none
+    /// undoes what another said of the same lane.
     pub(super) fn save_if_due(&mut self) {
         if self.saving.is_some() {
+            return;
+        }
+        if let Some(given_up) = self.expiry.take_to_note() {
+            let (ledger, integration) = (self.shared.ledger.clone(), self.shared.integration.clone());
+            self.saving = Some(Box::pin(async move {
+                let noted = given_up.note(&ledger, integration).await;
+                Done::Expired(given_up, noted)
+            }));
             return;
         }
         let idle = self.head > self.saved_low_water && self.saved_at.elapsed() >= IDLE;
@@ -62,19 +76,28 @@ impl Run {
                     warn!(host = hub.host, error = %failure, "what the hub accepted could not be written down yet");
                     hub.usage.add(used);
                 }
-                Done { update, needed_from, outcome }
+                Done::Progress { update, needed_from, outcome }
             }));
         }
     }
 
     /// Saves the rest and waits for it; the lanes have stopped.
     pub(super) async fn save_the_rest(&mut self, needed: Option<&Needed>) {
-        if let Some(saving) = self.saving.take() {
-            let done = saving.await;
-            self.saved(done, needed);
+        self.finish_saving(needed).await;
+        if self.expiry.is_reading() {
+            let found = self.expiry.read().await;
+            self.found_to_expire(found);
+        }
+        while self.expiry.is_under_way() {
+            self.save_if_due();
+            self.finish_saving(needed).await;
         }
         self.shared.note_change();
         self.save_if_due();
+        self.finish_saving(needed).await;
+    }
+
+    async fn finish_saving(&mut self, needed: Option<&Needed>) {
         if let Some(saving) = self.saving.take() {
             let done = saving.await;
             self.saved(done, needed);
@@ -133,12 +156,16 @@ impl Run {
     /// A save ended.
     pub(super) fn saved(&mut self, done: Done, needed: Option<&Needed>) {
         self.saving = None;
+        let (update, needed_from, outcome) = match done {
+            Done::Progress { update, needed_from, outcome } => (update, needed_from, outcome),
+            Done::Expired(given_up, noted) => return self.expired(*given_up, noted.is_ok()),
+        };
         self.saved_at = Instant::now();
         let integration = &self.shared.integration;
-        match done.outcome {
+        match outcome {
             Ok(Saved::Saved) => {
-                self.saved_low_water = done.update.low_water;
-                for (device, lane) in done.update.lanes {
+                self.saved_low_water = update.low_water;
+                for (device, lane) in update.lanes {
                     if self.departed.get(&device) == Some(&lane) {
                         self.departed.remove(&device);
                     }
@@ -149,9 +176,9 @@ impl Run {
                     }
                 }
                 self.look_up_ends();
-                self.pinned_from = done.needed_from;
+                self.pinned_from = needed_from;
                 if let Some(needed) = needed {
-                    needed.advance(done.needed_from);
+                    needed.advance(needed_from);
                 }
             }
             Ok(Saved::Fenced) => {

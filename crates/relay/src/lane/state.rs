@@ -53,7 +53,7 @@ const PROBATION_BYTES: usize = 64 << 10;
 const KEEP_CAPACITY: usize = 32;
 
 pub(super) struct State {
-    /// Dealt and not settled; the first `sending` are in the transfer under way.
+    /// Dealt and not settled; the first `sending` are in the transfer under way, or on their way to be a dead letter.
     queue: VecDeque<Record>,
     bytes: usize,
     sending: usize,
@@ -110,13 +110,13 @@ impl State {
             singles_until: Offset::START,
             begin: plan.position,
             settled_end: plan.position,
-            delivered: plan.saved.delivered,
+            delivered: plan.wanted.delivered,
             counted: 0,
             settled: 0,
             counted_bytes: 0,
             settled_bytes: 0,
             held: plan
-                .saved
+                .wanted
                 .held
                 .filter(|held| feed != Feed::Main && held.until > plan.position)
                 .map(|held| HeldPart::new(plan.position, held, plan.position)),
@@ -272,6 +272,8 @@ impl State {
             let bytes = encoded_size(&message);
             if size + bytes > MAX_MESSAGE_BYTES {
                 if batch.is_empty() {
+                    // Until it is a dead letter nobody takes it from the lane.
+                    self.sending = 1;
                     return Work::TooLarge { size: bytes, record: Box::new(record.clone()) };
                 }
                 break;

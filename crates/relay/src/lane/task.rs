@@ -387,6 +387,7 @@ impl Task {
             }
             NotTaken::LinkLost(refusal) => {
                 self.drop_link();
+                at_least = refusal.retry_after;
                 (refusal.to_string(), Finding::of_transfer(&refusal))
             }
             NotTaken::ConnectionLost(why) | NotTaken::EndedAlone { why, .. } => {

@@ -33,6 +33,7 @@ fn plan() -> LanePlan {
         identity: Identity { hub_device_id: "d".into(), key: SharedAccessKey::random() },
         position: Offset::from_raw(1),
         saved: hubward_registry::Lane::default(),
+        wanted: hubward_registry::Lane::default(),
         dead_letters: 0,
     }
 }
@@ -115,12 +116,29 @@ async fn a_stuck_lane_gives_back_all_but_what_is_under_way() {
     assert_eq!(budget.used(), 0);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_signal_on_its_way_to_be_a_dead_letter_is_neither_given_back_nor_given_up() {
+    let budget = Budget::new(64 << 20);
+    let mut state = state(Feed::Main);
+    state.offer(Feed::Main, &record(1, 10), true, &budget);
+    assert_eq!(batch(&mut state), 1);
+    state.put_back();
+    state.settle(1, DeliveryState::Accepted, false, 1_000_000, &budget, |_, _| {});
+    state.offer(Feed::Main, &record(2, 300_000), true, &budget);
+    assert!(matches!(state.take(usize::MAX, build), Work::TooLarge { .. }));
+    tokio::time::advance(Duration::from_secs(5)).await;
+    assert!(!state.shed_if_stuck(Duration::from_secs(5), &budget));
+    assert!(state.freeze(Offset::from_raw(3), &budget).is_none());
+    state.settle(1, DeliveryState::DeadLetter, false, 1_000_000, &budget, |_, _| {});
+    assert!(state.freeze(Offset::from_raw(3), &budget).is_some());
+}
+
 #[test]
 fn entries_of_a_copy_on_its_way_are_not_passed_for_good() {
     let budget = Budget::new(64 << 20);
     let place = |raw| HoldPosition::from_raw(raw);
     let mut plan = plan();
-    plan.saved.held = Some(Held { until: Offset::from_raw(10), from: 0 });
+    plan.wanted.held = Some(Held { until: Offset::from_raw(10), from: 0 });
     let mut state = State::new(&plan, Feed::Nobody, 100_000);
     state.linked();
     state.join_scan(1).unwrap();

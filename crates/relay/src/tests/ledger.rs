@@ -176,6 +176,7 @@ impl MemoryLedger {
                 identity: Identity { hub_device_id: device.as_str().into(), key: state.key.clone() },
                 position: plan::position(&binding, &state.progress),
                 saved,
+                wanted: saved,
                 dead_letters: 0,
             }
         });

@@ -60,6 +60,21 @@ async fn signals_that_can_no_longer_be_read_are_never_passed_by_in_silence() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn signals_that_can_no_longer_be_read_are_told_when_only_a_binding_without_a_lane_waits_for_them() {
+    let mut world = World::new();
+    let device = world.device("d");
+    world.ledger.set_absent(&device, true);
+    world.publish(&device, "lost");
+    let there = world.publish(&device, "there");
+    world.records.lose(there);
+    world.start().await;
+    sleep(Duration::from_secs(2)).await;
+    let key = AlarmKey::integration(AlarmKind::SignalsDamaged, &world.ledger.id());
+    assert!(world.ledger.is_alarm_open(&key));
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_device_at_its_limit_waits_alone_until_less_of_it_does() {
     let mut world = World::new();
     let (held, other) = (world.device("held"), world.device("other"));
@@ -150,6 +165,64 @@ async fn the_oldest_expire_counted_and_listed_and_the_rest_arrives_in_order() {
     world.poke_all();
     world.settled().await;
     world.check(true);
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn killed_at_any_moment_nothing_expires_twice() {
+    for ms in 300..330 {
+        let mut world = World::new();
+        let (device, other) = (world.device("d"), world.device("other"));
+        world.ledger.edit(|integration| {
+            integration.settings.on_full = OnFull::ExpireOldest;
+            integration.settings.device_backlog_limit = 50_000;
+        });
+        world.hub.set("d", Mode::Refused("com.microsoft:device-disabled"));
+        world.start().await;
+        for n in 0..90 {
+            world.publish(&device, format!("{n} {}", "x".repeat(1000)));
+            world.publish(&other, "so that progress is saved");
+        }
+        sleep(Duration::from_millis(ms)).await;
+        world.kill().await;
+        world.start().await;
+        sleep(Duration::from_secs(2)).await;
+        assert!(!world.ledger.expired().is_empty());
+        world.hub.set("d", Mode::Fine);
+        world.poke_all();
+        world.settled().await;
+        world.check(true);
+        world.stop().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_device_whose_oldest_expired_goes_on_where_it_was_after_a_restart() {
+    let mut world = World::new();
+    let device = world.device("d");
+    world.ledger.edit(|integration| {
+        integration.settings.on_full = OnFull::ExpireOldest;
+        integration.settings.device_backlog_limit = 50_000;
+    });
+    // It stays among those that keep up, and what it settled needs no entry of its own.
+    world.hub.set("d", Mode::TransfersRefused("com.microsoft:timeout"));
+    world.start().await;
+    for n in 0..90 {
+        world.publish(&device, format!("poison {n} {}", "x".repeat(1000)));
+    }
+    sleep(Duration::from_secs(2)).await;
+    assert!(!world.ledger.expired().is_empty());
+    world.hub.set("d", Mode::Fine);
+    world.poke_all();
+    world.settled().await;
+    world.stop().await;
+    let progress = world.ledger.progress();
+    let entry = progress.lanes[&device].settled;
+    assert!(entry.is_none_or(|settled| settled >= progress.low_water), "{progress:?}");
+    world.start().await;
+    world.publish(&device, "after");
+    world.settled().await;
+    world.check(false);
     world.stop().await;
 }
 

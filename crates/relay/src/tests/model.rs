@@ -233,6 +233,22 @@ fn back(world: &World) {
     world.session.presence.opened();
 }
 
+/// What the model below found once.
+#[test]
+fn a_binding_that_gets_its_lane_back_before_a_copy_for_it_is_saved_loses_nothing() {
+    for ms in 1..20 {
+        let before_the_copy = [
+            Step::Unbind { device: 0 },
+            Step::Publish { device: 4, count: 28, size: 1 },
+            Step::Pause,
+            Step::Conflict { device: 4 },
+            Step::LetGo { but: 9 },
+        ];
+        let meanwhile = [Step::Wait { ms }, Step::Restart, Step::Agrees { device: 4 }];
+        run(before_the_copy.into_iter().chain(meanwhile).collect(), None, 10);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]

@@ -325,6 +325,8 @@ async fn edited_settings_reach_the_backlog() {
         integration.settings.body = BodyFormat::Json;
     });
     world.refresh().await;
+    // A transfer that is under way is as before the edit: the hub refuses it.
+    sleep(Duration::from_secs(1)).await;
     world.hub.set("d", Mode::Fine);
     world.settled().await;
     let stored = world.hub.stored_of("d");
