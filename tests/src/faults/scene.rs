@@ -365,6 +365,18 @@ impl Scene {
         Ok(page["items"].as_array().is_some_and(|all| all.iter().any(|alarm| alarm["kind"] == kind)))
     }
 
+    /// Waits until there is an alarm of this kind over this device, and an entry of the audit log that says `what` of it.
+    ///
+    /// # Errors
+    /// It is not told.
+    pub async fn told(&self, number: usize, kind: &str, what: &str) -> Result<()> {
+        let id = &self.ids[number];
+        self.until(&format!("{kind} is told of {id}"), async || self.has_alarm(kind, number).await).await?;
+        let audit = format!("/api/v1/audit?what={what}&subject={id}");
+        let noted = async || Ok(self.api()?.get(&audit).await?["items"].as_array().is_some_and(|all| !all.is_empty()));
+        self.until(&format!("{what} of {id} is in the audit log"), noted).await
+    }
+
     /// The server's figures, in Prometheus' text form.
     ///
     /// # Errors

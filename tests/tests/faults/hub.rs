@@ -43,6 +43,7 @@ async fn a_link_is_stolen() {
         let scene = Scene::open(&mut dice, Setting::devices(3)).await?;
         scene.more_signals(dice.number(1..=60)).await?;
         scene.hub.begin_fault(&json!({ "fault": "link-stolen", "device": scene.ids[1], "count": 1 })).await?;
+        scene.alarm("link_stolen").await?;
         scene.more_signals(dice.number(60..=120)).await?;
         scene.end(Allowed::default()).await
     })
@@ -95,6 +96,7 @@ async fn the_days_messages_are_used_up() {
         scene.hub.begin_fault(&json!({ "fault": "quota" })).await?;
         scene.more_signals(dice.number(30..=80)).await?;
         scene.wait_until("waiting", |shown| shown["waiting"].as_u64().unwrap_or_default() > 0).await?;
+        scene.open_alarm("quota_used_up").await?;
         // The day is over, and somebody says "retry now" instead of waiting for the next probe.
         scene.hub.clear_faults().await?;
         scene.post("/api/v1/integrations/lab/resume").await?;
@@ -112,6 +114,7 @@ async fn the_hubs_clock_jumps_ahead_and_back() {
         // For the hub every token of ours has expired.
         scene.hub.advance(Duration::from_secs(2 * 3600)).await?;
         scene.more_signals(dice.number(30..=80)).await?;
+        scene.alarm("clock_off").await?;
         // A hub that starts has the machine's clock again.
         scene.hub.kill()?;
         scene.hub.start_again().await?;

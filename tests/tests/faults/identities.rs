@@ -47,10 +47,12 @@ async fn identities_are_disabled_and_enabled_again() {
                 strike_in_flow(&mut dice, struck, async |scene, id| scene.portal.enable(id, false).await).await?;
             for number in 0..struck {
                 scene.wait_for_state(number, &["disabled", "held"]).await?;
+                scene.until("it is told", async || scene.has_alarm("identity_disabled", number).await).await?;
             }
             for id in &scene.ids[..struck] {
                 scene.portal.enable(id, true).await?;
             }
+            scene.no_alarm("identity_disabled").await?;
             scene.end(Allowed::default()).await?;
         }
         Ok(())
@@ -70,6 +72,9 @@ async fn identities_are_deleted_with_a_backlog() {
                     .await
                     .with_context(|| id.clone())?;
             }
+            for number in 0..struck {
+                scene.told(number, "identity_recreated", "identity.recreate").await?;
+            }
             scene.end(Allowed::default()).await?;
         }
         Ok(())
@@ -83,6 +88,9 @@ async fn keys_of_identities_are_rolled_with_a_backlog() {
     for_each_seed("identities re-keyed", async |mut dice| {
         for struck in SHARES {
             let scene = strike(&mut dice, struck, async |scene, id| scene.portal.roll_keys(id).await).await?;
+            for number in 0..struck {
+                scene.told(number, "identity_rekeyed", "identity.rekey").await?;
+            }
             scene.end(Allowed::default()).await?;
         }
         Ok(())
@@ -100,7 +108,11 @@ async fn identities_are_deleted_and_made_again_by_somebody_else() {
                 scene.portal.create(id).await?;
                 Ok(())
             });
-            scene.await?.end(Allowed::default()).await?;
+            let scene = scene.await?;
+            for number in 0..struck {
+                scene.told(number, "identity_rekeyed", "identity.rekey").await?;
+            }
+            scene.end(Allowed::default()).await?;
         }
         Ok(())
     })

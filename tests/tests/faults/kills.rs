@@ -25,6 +25,7 @@ async fn the_hub_is_killed_at_random_moments() {
         for _ in 0..2 {
             scene.more_signals(dice.number(1..=120)).await?;
             scene.hub.kill()?;
+            scene.wait_until("away, and says so", |shown| shown["cause"]["code"] == "hub_away").await?;
             // The broker serves while it is away.
             scene.more_signals(dice.number(1..=60)).await?;
             scene.hub.start_again().await?;

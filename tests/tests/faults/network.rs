@@ -88,6 +88,7 @@ async fn the_hub_refuses_connections_while_it_is_there() {
         scene.more_signals(dice.number(1..=60)).await?;
         scene.to_hub.refuse(true);
         scene.to_hub.cut();
+        scene.wait_until("away, and says so", |shown| shown["cause"]["code"] == "hub_away").await?;
         scene.more_signals(dice.number(30..=100)).await?;
         scene.to_hub.refuse(false);
         scene.more_signals(dice.number(1..=60)).await?;
