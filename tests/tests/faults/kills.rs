@@ -51,6 +51,7 @@ async fn server_and_hub_are_killed_together() {
         }
         // The server starts while its hub is not there.
         scene.server.start_again().await?;
+        scene.wait_until("away, and says so", |shown| shown["cause"]["code"] == "hub_away").await?;
         scene.more_signals(dice.number(1..=60)).await?;
         scene.hub.start_again().await?;
         scene.more_signals(30).await?;

@@ -50,6 +50,11 @@ async fn the_journal_is_full_while_the_hub_is_away_and_freed_when_it_is_back() {
             Ok(figure("bytes")? + (1 << 20) > figure("limit_bytes")?)
         };
         scene.until("the journal is full", full).await?;
+        let held = async || Ok(journal(&scene).await?["holds"].as_array().is_some_and(|holds| !holds.is_empty()));
+        scene.until("what waits is held apart", held).await?;
+        // More than the journal has room for beside what waits.
+        scene.more_signals(300).await?;
+        ensure!(journal(&scene).await?["health"] == "ok", "signals are taken: {}", journal(&scene).await?);
         scene.to_hub.refuse(false);
         scene.more_signals(dice.number(150..=200)).await?;
         scene.end(Allowed::default()).await
