@@ -5,10 +5,10 @@ SCENARIO ?= first
 SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help run build console screenshots test test-azure lint fmt bench soak fuzz openapi golden doc sdks-table
+.PHONY: help run build console screenshots test test-azure lint fmt bench soak fuzz openapi golden doc sdks-table settings-table
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 	@echo
 	@echo '  Variables: FOR=20s (run), SCENARIO=first (bench), SECONDS=60 (fuzz), NO_INSTALL=1 (test installs nothing)'
 
@@ -58,6 +58,9 @@ fuzz: ## mutate the kept corpus against every decoder for SECONDS each
 
 openapi: ## write the API's description, crates/api/openapi.json, as the routes say it
 	OPENAPI=write cargo test --locked -p hubward-api --test http openapi
+
+settings-table: ## write the table of settings in docs/operations.md (make test compares it)
+	SETTINGS=write cargo test --locked -p hubward --lib settings_table
 
 sdks-table: ## write docs/sdks.md from a run of Microsoft's SDKs (make test compares it)
 	@SDKS_ARGS=--write-table scripts/test sdks

@@ -154,4 +154,6 @@ fn asking(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure
 }
 
 #[cfg(test)]
+mod settings_table;
+#[cfg(test)]
 mod tests;

@@ -95,6 +95,16 @@ pub enum ConfigError {
         /// What is wrong with it.
         why: String,
     },
+    /// A value that goes with another one, which nobody gave.
+    #[error("{key} from {origin} says nothing alone: {needs} is not set")]
+    Alone {
+        /// The key.
+        key: &'static str,
+        /// Who said so.
+        origin: Origin,
+        /// The key that is missing.
+        needs: &'static str,
+    },
 }
 
 impl ConfigError {
@@ -112,6 +122,14 @@ impl ConfigError {
                 ("unknown_key", nearest.as_ref().map_or(all, |n| format!("did you mean {n}?")), Some(variable.clone()))
             }
             Self::BadValue { key, .. } => ("bad_value", format!("correct {key}"), Some((*key).to_owned())),
+            Self::Alone { key, needs, .. } => (
+                "missing_setting",
+                format!(
+                    "set {needs} too (or HUBWARD_{}), or leave {key} out",
+                    needs.replace('.', "_").to_ascii_uppercase()
+                ),
+                Some((*needs).to_owned()),
+            ),
         };
         let problem = Problem::new(code, self.to_string(), remedy);
         match field {

@@ -157,6 +157,7 @@ impl Settings {
     /// Reads the texts of all layers as what they should be.
     pub fn from_layers(layers: &Layers) -> Result<Self, ConfigError> {
         let get = Reader { layers };
+        get.together("webhook.secret_file", "webhook.url_file")?;
         let commit_delay = get.parse("journal.commit_delay", units::duration)?;
         Ok(Self {
             mqtt: get.address("mqtt")?,
@@ -245,6 +246,14 @@ impl Reader<'_> {
         parse(&self.text(key)).map_err(|why| ConfigError::BadValue { key, origin: self.layers.get(key).1.clone(), why })
     }
 
+    /// Refuses a value that means nothing without another one.
+    fn together(&self, key: &'static str, needs: &'static str) -> Result<(), ConfigError> {
+        if self.text(key).is_empty() || !self.text(needs).is_empty() {
+            return Ok(());
+        }
+        Err(ConfigError::Alone { key, origin: self.layers.get(key).1.clone(), needs })
+    }
+
     /// As many as the tier may have.
     fn local_hub_units(&self) -> Result<u32, ConfigError> {
         let most = self.parse("local_hub_tier", tier)?.map_or(u32::MAX, Tier::max_units);
@@ -314,6 +323,26 @@ mod tests {
         let layers = Layers::merge(None, env.into_iter(), &[]).unwrap();
         let error = Settings::from_layers(&layers).unwrap_err().to_string();
         assert!(error.starts_with("mqtt from HUBWARD_MQTT: \"1883\" is no address"), "{error}");
+    }
+
+    #[test]
+    fn a_webhooks_key_without_its_address_names_both_and_what_to_do() {
+        let read = |env: &[(&str, &str)]| {
+            let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            Settings::from_layers(&Layers::merge(None, env, &[]).unwrap())
+        };
+        let (key, url) = (("HUBWARD_WEBHOOK_SECRET_FILE", "k"), ("HUBWARD_WEBHOOK_URL_FILE", "u"));
+        let problem = read(&[key]).unwrap_err().problem();
+        assert_eq!((problem.code.as_str(), problem.field.as_deref()), ("missing_setting", Some("webhook.url_file")));
+        assert_eq!(
+            problem.message,
+            "webhook.secret_file from HUBWARD_WEBHOOK_SECRET_FILE says nothing alone: webhook.url_file is not set"
+        );
+        assert!(
+            problem.remedy.contains("HUBWARD_WEBHOOK_URL_FILE")
+                && problem.remedy.contains("leave webhook.secret_file out")
+        );
+        assert!(read(&[key, url]).is_ok() && read(&[url]).is_ok());
     }
 
     #[test]
