@@ -82,7 +82,8 @@ function PlaceLink({ place: { href, name, Icon }, path, count }: { place: Place;
 function ServerState({ health, lost }: { health: string | undefined; lost: boolean }) {
   if (lost) return null
   if (health === 'disk_full') return <State tone="red">Disk full</State>
-  if (health === 'failed' || health === 'closed') return <State tone="red">Journal stopped</State>
+  if (health === 'limit_reached') return <State tone="red">Journal full</State>
+  if (health === 'failed' || health === 'read_only' || health === 'closed') return <State tone="red">Journal stopped</State>
   return <span className="wide-only"><State tone="green">All accepted signals durable</State></span>
 }
 

@@ -1492,7 +1492,7 @@ export interface components {
          * @description What an alarm is about
          * @enum {string}
          */
-        AlarmKind: "identity_missing" | "identity_recreated" | "identity_rekeyed" | "identity_disabled" | "identity_refused" | "link_stolen" | "many_identities_gone" | "deleted_twice" | "throttled" | "quota_used_up" | "device_cap" | "hub_away" | "hub_gone" | "policy_refused" | "clock_off" | "dead_letters_full" | "backlog_full" | "expired" | "signals_damaged" | "qos0_dropped" | "disk_full" | "journal_failed" | "device_silent" | "orphans";
+        AlarmKind: "identity_missing" | "identity_recreated" | "identity_rekeyed" | "identity_disabled" | "identity_refused" | "link_stolen" | "many_identities_gone" | "deleted_twice" | "throttled" | "quota_used_up" | "device_cap" | "hub_away" | "hub_gone" | "policy_refused" | "clock_off" | "dead_letters_full" | "backlog_full" | "expired" | "signals_damaged" | "qos0_dropped" | "disk_full" | "journal_full" | "journal_failed" | "device_silent" | "orphans";
         /** @description Something that needs somebody's eye. */
         AlarmShow: {
             /** @description Its id. */
@@ -1994,7 +1994,7 @@ export interface components {
              * @description What they may become.
              */
             journal_limit_bytes: number;
-            /** @description `good`, `disk_full`, `read_only`, `failed` or `closed`. */
+            /** @description `good`, `disk_full`, `limit_reached`, `read_only`, `failed` or `closed`. */
             journal_health: string;
         };
         /** @description An integration to make with the connection string of a draft's login. */

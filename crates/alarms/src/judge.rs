@@ -50,6 +50,8 @@ pub struct Judge {
     floor: Floor,
     drops: Drops,
     throttled: Throttled,
+    /// Since when the journal is at its limit.
+    full_since: Option<Timestamp>,
     /// Whether the last look could not write all of it.
     failing: bool,
 }
@@ -59,7 +61,7 @@ impl Judge {
     #[must_use]
     pub fn new(from: Sources) -> Self {
         let floor = Floor::new(Timestamp::now());
-        Self { from, floor, drops: Drops::default(), throttled: Throttled::default(), failing: false }
+        Self { from, floor, drops: Drops::default(), throttled: Throttled::default(), full_since: None, failing: false }
     }
 
     /// Looks every few seconds, and hears the broker's `events`, until `stop` or the end of the broker; then saves what was
@@ -117,6 +119,7 @@ impl Judge {
         let now = Timestamp::now();
         let health = self.from.journal.info().health;
         self.floor.look(now, Instant::now(), health == Health::Good);
+        self.full_since = (health == Health::LimitReached).then(|| self.full_since.unwrap_or(now));
         let hubs = seen("hubs", self.from.relay.hubs().await);
         if let Some(hubs) = &hubs {
             self.throttled.look(hubs, now);
@@ -124,6 +127,7 @@ impl Judge {
         Facts {
             now,
             health,
+            full_since: self.full_since,
             space: seen("the disk of the data folder", self.space().await),
             hubs,
             throttled_since: self.throttled.since.clone(),

@@ -16,10 +16,15 @@ const THROTTLED: Duration = Duration::from_secs(60);
 /// Less than this on the disk of the data folder is as good as nothing: what the registry is to write needs some room.
 const NO_SPACE: u64 = 256 << 10;
 
+/// How long the journal may be at its limit before somebody is told: when old segments go, there is room again.
+const FULL: Duration = Duration::from_secs(10);
+
 /// What was seen at one look. What could not be seen is none, and nothing is judged by it.
 pub(crate) struct Facts {
     pub(crate) now: Timestamp,
     pub(crate) health: Health,
+    /// Since when the journal is at its limit.
+    pub(crate) full_since: Option<Timestamp>,
     /// Bytes that are left on the disk of the data folder.
     pub(crate) space: Option<u64>,
     pub(crate) hubs: Option<Vec<HubShown>>,
@@ -53,7 +58,7 @@ pub(crate) struct FullOfDeadLetters {
 /// The alarms that must be open. The same facts give the same texts, so that nothing is written twice.
 pub(crate) fn judge(facts: &Facts, name: &dyn Fn(&DeviceId) -> String) -> Judgement {
     let mut judged = Judgement::default();
-    judged.add(&[AlarmKind::DiskFull, AlarmKind::JournalFailed], of_disk(&facts.health, facts.space));
+    judged.add(&[AlarmKind::DiskFull, AlarmKind::JournalFull, AlarmKind::JournalFailed], of_disk(facts));
     if let Some(hubs) = &facts.hubs {
         let alarms = hubs.iter().flat_map(|hub| of_hub(hub, facts));
         judged.add(&[AlarmKind::Throttled, AlarmKind::QuotaUsedUp], alarms);
@@ -141,9 +146,9 @@ impl Throttled {
     }
 }
 
-fn of_disk(health: &Health, space: Option<u64>) -> Option<Alarm> {
+fn of_disk(facts: &Facts) -> Option<Alarm> {
     const FREE: &str = "free some space on the disk of the data folder; Hubward goes on by itself";
-    let (kind, cause, remedy) = match health {
+    let (kind, cause, remedy) = match &facts.health {
         Health::DiskFull => (
             AlarmKind::DiskFull,
             "the disk has no room left for the journal: no signal is acknowledged".to_owned(),
@@ -159,12 +164,17 @@ fn of_disk(health: &Health, space: Option<u64>) -> Option<Alarm> {
             format!("the journal cannot write: {reason}; no signal is acknowledged"),
             "look at the disk and the rights of the data folder and at the system's log; Hubward tries again by itself",
         ),
-        Health::Good | Health::Closed if space.is_some_and(|left| left < NO_SPACE) => (
+        Health::LimitReached if facts.full_since.is_some_and(|since| facts.now.since(since) >= FULL) => (
+            AlarmKind::JournalFull,
+            "the journal is at its limit, and all that is in it is still needed: no signal is acknowledged".to_owned(),
+            "raise journal.limit, or see with 'hubward journal info' who needs what is old; Hubward goes on by itself",
+        ),
+        Health::Good | Health::LimitReached | Health::Closed if facts.space.is_some_and(|left| left < NO_SPACE) => (
             AlarmKind::DiskFull,
             "the disk of the data folder has no room left: progress, settings and alarms are not saved".to_owned(),
             FREE,
         ),
-        Health::Good | Health::Closed => return None,
+        Health::Good | Health::LimitReached | Health::Closed => return None,
     };
     Some(Alarm { key: AlarmKey::server(kind), cause, remedy: remedy.to_owned() })
 }
@@ -193,6 +203,7 @@ mod tests {
         Facts {
             now,
             health: Health::Good,
+            full_since: None,
             space: Some(1 << 30),
             hubs: Some(Vec::new()),
             throttled_since: HashMap::new(),
@@ -273,10 +284,18 @@ mod tests {
     }
 
     #[test]
+    fn a_journal_at_its_limit_is_told_when_it_stays_there() {
+        let after =
+            |seconds| kinds(&Facts { health: Health::LimitReached, full_since: Some(at(0)), ..calm(at(seconds)) });
+        assert_eq!(after(9), []);
+        assert_eq!(after(10), [AlarmKind::JournalFull]);
+    }
+
+    #[test]
     fn what_could_not_be_seen_is_not_judged_and_the_rest_is() {
         let blind = Facts { hubs: None, full: None, silent: None, health: Health::DiskFull, ..calm(at(0)) };
         let judged = judge(&blind, &DeviceId::to_string);
-        assert_eq!(judged.kinds, [AlarmKind::DiskFull, AlarmKind::JournalFailed]);
+        assert_eq!(judged.kinds, [AlarmKind::DiskFull, AlarmKind::JournalFull, AlarmKind::JournalFailed]);
         assert_eq!(judged.alarms.len(), 1);
         let judged = judge(&calm(at(0)), &DeviceId::to_string);
         assert!(judged.kinds.contains(&AlarmKind::DeviceSilent) && judged.alarms.is_empty());

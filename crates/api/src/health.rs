@@ -51,6 +51,7 @@ fn journal_problem(health: Health) -> Option<String> {
     match health {
         Health::Good => None,
         Health::DiskFull => Some("no space is left on the disk".to_owned()),
+        Health::LimitReached => Some("the journal is full: its limit is reached".to_owned()),
         Health::ReadOnly => Some("the file system is read-only".to_owned()),
         Health::Failed(reason) => Some(reason),
         Health::Closed => Some("closed".to_owned()),

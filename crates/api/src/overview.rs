@@ -61,6 +61,7 @@ async fn disk(services: &Services) -> Disk {
         journal_health: match info.health {
             Health::Good => "good",
             Health::DiskFull => "disk_full",
+            Health::LimitReached => "limit_reached",
             Health::ReadOnly => "read_only",
             Health::Failed(_) => "failed",
             Health::Closed => "closed",

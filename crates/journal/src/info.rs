@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use hubward_model::{Epoch, JournalId, Offset};
 
+use crate::error::Full;
 use crate::files::Space;
 use crate::hold::HoldInfo;
 use crate::journal::Journal;
@@ -125,6 +126,8 @@ pub enum Health {
     Good,
     /// No space is left on the disk, or none of the share that records may take.
     DiskFull,
+    /// It may have no more than it has, and somebody still needs all of that.
+    LimitReached,
     /// The file system cannot be written any more.
     ReadOnly,
     /// The operating system's last refusal.
@@ -134,12 +137,13 @@ pub enum Health {
 }
 
 impl Health {
-    /// In one word: `ok`, `full`, `read-only`, `failed` or `closed`.
+    /// In one word: `ok`, `full`, `at-limit`, `read-only`, `failed` or `closed`.
     #[must_use]
     pub fn word(&self) -> &'static str {
         match self {
             Self::Good => "ok",
             Self::DiskFull => "full",
+            Self::LimitReached => "at-limit",
             Self::ReadOnly => "read-only",
             Self::Failed(_) => "failed",
             Self::Closed => "closed",
@@ -162,8 +166,11 @@ impl Journal {
         let (health, appended, pending_bytes) = {
             let queue = lock(&shared.queue);
             let health = match &queue.state {
-                State::Open if shared.is_disk_full(&queue) => Health::DiskFull,
-                State::Open => Health::Good,
+                State::Open => match shared.is_full(&queue) {
+                    None | Some(Full::Queue) => Health::Good,
+                    Some(Full::Disk) => Health::DiskFull,
+                    Some(Full::Limit) => Health::LimitReached,
+                },
                 State::Stalled(Stall::DiskFull) => Health::DiskFull,
                 State::Stalled(Stall::ReadOnly) => Health::ReadOnly,
                 State::Stalled(Stall::Failed(reason)) => Health::Failed(reason.clone()),

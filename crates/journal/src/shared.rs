@@ -198,10 +198,12 @@ impl Shared {
         })
     }
 
-    /// Whether the journal's share of the disk has no room: who else fills the disk makes it smaller.
-    pub(crate) fn is_disk_full(&self, queue: &Queue) -> bool {
+    /// What has no room for one more record, or for the largest that was refused lately: the set limit, or the journal's
+    /// share of the disk, which who else fills the disk makes smaller.
+    pub(crate) fn is_full(&self, queue: &Queue) -> Option<Full> {
         let used = self.used.load(Ordering::Acquire) + queue.pending;
         let limit = self.limit.load(Ordering::Acquire);
-        limit < self.options.limit_bytes && used + self.wanted.load(Ordering::Acquire).max(1) > limit
+        let is_full = used + self.wanted.load(Ordering::Acquire).max(1) > limit;
+        is_full.then_some(if limit < self.options.limit_bytes { Full::Disk } else { Full::Limit })
     }
 }

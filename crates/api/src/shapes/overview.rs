@@ -59,7 +59,7 @@ pub struct Disk {
     pub journal_bytes: u64,
     /// What they may become.
     pub journal_limit_bytes: u64,
-    /// `good`, `disk_full`, `read_only`, `failed` or `closed`.
+    /// `good`, `disk_full`, `limit_reached`, `read_only`, `failed` or `closed`.
     pub journal_health: String,
 }
 

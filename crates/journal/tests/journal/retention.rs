@@ -147,7 +147,7 @@ fn a_disk_that_others_fill_is_told_though_nobody_sends_and_until_there_is_room()
     while run.journal.append(draft(vec![1; 100]), &run.waiter).is_ok() {
         run.committer.step();
     }
-    assert_eq!(run.journal.info().health, Health::Good);
+    assert_eq!(run.journal.info().health, Health::LimitReached);
 }
 
 #[test]

@@ -89,8 +89,10 @@ kinds! {
     SignalsDamaged = "signals_damaged", "Signals on disk are damaged";
     /// Signals of QoS 0 were dropped.
     Qos0Dropped = "qos0_dropped", "Signals of QoS 0 were dropped";
-    /// The disk or the journal's share of it is full.
+    /// The disk, or the share of it that the journal may take, is full.
     DiskFull = "disk_full", "The disk is full";
+    /// The journal has reached the limit that was set.
+    JournalFull = "journal_full", "The journal is full";
     /// The journal cannot write.
     JournalFailed = "journal_failed", "The journal cannot write";
     /// A device says nothing for longer than it usually does.
