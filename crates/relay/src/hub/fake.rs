@@ -206,7 +206,8 @@ impl FakeHub {
         tasks: mpsc::UnboundedSender<Task>,
     ) -> (Uplink, PoolEnd) {
         let backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(60));
-        let (pool, end) = Pool::new(Reach::Fake(Arc::clone(self)), Arc::clone(presence), backoff, tasks);
+        let (pool, end) =
+            Pool::new(Reach::Fake(Arc::clone(self)), Arc::clone(presence), Arc::default(), backoff, tasks);
         (Uplink::Amqp(pool), end)
     }
 

@@ -26,6 +26,7 @@ pub(crate) use sessions::Sessions;
 pub(crate) use uplink::{Failure, Identity, Link, NoLink, NotTaken, Uplink};
 
 use crate::usage::Usage;
+use quarantine::Wards;
 
 /// How a hub may fare.
 pub(crate) const HUB_STATES: [&str; 5] = ["reachable", "away", "throttled", "quota", "hub_disabled"];
@@ -38,13 +39,15 @@ pub(crate) struct Hub {
     pub(crate) governor: Arc<Governor>,
     /// What it accepted and is not written down yet.
     pub(crate) usage: Usage,
+    /// Connections of lanes that are kept apart.
+    wards: Arc<Wards>,
     accepted: AtomicU64,
 }
 
 impl Hub {
     pub(crate) fn new(host: String, budget_bytes: usize, governor: Arc<Governor>) -> Self {
         let budget = Budget::new(budget_bytes);
-        Self { host, budget, governor, usage: Usage::default(), accepted: AtomicU64::new(0) }
+        Self { host, budget, governor, usage: Usage::default(), wards: Arc::default(), accepted: AtomicU64::new(0) }
     }
 
     /// How many transfers it took: whether this moves tells a hub that is stuck from one that delivers.

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::presence::Presence;
-use super::quarantine::{Quarantine, Ward};
+use super::quarantine::{Quarantine, Ward, Wards};
 use super::uplink::{Identity, NoLink, NotTaken};
 use super::wire::{Driver, NotAttached, Reach, Sender, Wire};
 use crate::backoff::Backoff;
@@ -120,10 +120,11 @@ impl Pool {
     pub(super) fn new(
         reach: Reach,
         presence: Arc<Presence>,
+        wards: Arc<Wards>,
         backoff: Backoff,
         tasks: mpsc::UnboundedSender<Task>,
     ) -> (Self, PoolEnd) {
-        let quarantine = Quarantine::default();
+        let quarantine = Quarantine::new(wards);
         let state = Mutex::new(State { connections: Vec::new(), quarantine, backoff, not_before: None });
         let shared = Arc::new(Shared {
             reach,
@@ -237,7 +238,10 @@ impl Shared {
             }
         }
         slot.uses().closing = true;
-        self.lock().connections.retain(|other| !Arc::ptr_eq(other, &slot));
+        let mut state = self.lock();
+        state.connections.retain(|other| !Arc::ptr_eq(other, &slot));
+        state.count_wards();
+        drop(state);
         slot.phase.send_replace(Phase::Gone);
     }
 
@@ -280,8 +284,7 @@ impl Shared {
             uses.closing = true;
             std::mem::take(&mut uses.under_way)
         };
-        let open: Vec<_> =
-            state.connections.iter().filter(|other| !other.uses().closing).filter_map(|s| s.ward).collect();
+        let open = state.open_wards();
         let taken = self.taken.load(Ordering::Relaxed);
         let well = state.quarantine.lost(slot.ward, &under_way, open.into_iter(), taken);
         self.suspicious.store(!state.quarantine.is_empty(), Ordering::Release);
@@ -294,6 +297,7 @@ impl Shared {
         if self.suspicious.load(Ordering::Acquire) {
             let mut state = self.lock();
             state.quarantine.acquit(hub_device_id);
+            state.count_wards();
             self.suspicious.store(!state.quarantine.is_empty(), Ordering::Release);
         }
     }
@@ -311,6 +315,18 @@ impl Shared {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// The wards that have a connection.
+    fn open_wards(&self) -> Vec<Ward> {
+        self.connections.iter().filter(|slot| !slot.uses().closing).filter_map(|slot| slot.ward).collect()
+    }
+
+    fn count_wards(&mut self) {
+        let open = self.open_wards();
+        self.quarantine.count(open.into_iter());
     }
 }
 
@@ -438,7 +454,7 @@ mod tests {
     fn pool_to(target: hubward_iothub::amqp::Target) -> (Pool, mpsc::UnboundedReceiver<Task>) {
         let (tx, rx) = mpsc::unbounded_channel();
         let backoff = Backoff::new(Duration::from_millis(10), Duration::from_secs(1));
-        (Pool::new(Reach::Amqp(Box::new(target)), Arc::new(Presence::new()), backoff, tx).0, rx)
+        (Pool::new(Reach::Amqp(Box::new(target)), Arc::new(Presence::new()), Arc::default(), backoff, tx).0, rx)
     }
 
     fn target() -> hubward_iothub::amqp::Target {

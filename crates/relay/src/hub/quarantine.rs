@@ -6,10 +6,10 @@
 //! that gets a transfer through is acquitted.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-/// Connections of lanes that are kept apart, at most.
-pub(super) const MOST_WARDS: usize = 16;
+/// Connections of lanes that are kept apart, at most, to one hub.
+const MOST_WARDS: usize = 16;
 /// So often in a row a lane's connection is lost before the lane is kept apart.
 const TWICE: u32 = 2;
 
@@ -17,11 +17,18 @@ const TWICE: u32 = 2;
 pub(super) type Ward = u64;
 
 /// Lanes that had something under way when their connection was lost, and have got nothing through since.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Quarantine {
     suspects: HashMap<Arc<str>, Suspect>,
     wards_made: u64,
+    of_hub: Arc<Wards>,
+    /// How many of the hub's are ours.
+    ours: usize,
 }
+
+/// How many wards there are at one hub, over all ways to it.
+#[derive(Debug, Default)]
+pub(crate) struct Wards(Mutex<usize>);
 
 #[derive(Debug, Default)]
 struct Suspect {
@@ -32,6 +39,10 @@ struct Suspect {
 }
 
 impl Quarantine {
+    pub(super) fn new(of_hub: Arc<Wards>) -> Self {
+        Self { suspects: HashMap::new(), wards_made: 0, of_hub, ours: 0 }
+    }
+
     /// Where this identity has to go.
     pub(super) fn ward(&self, hub_device_id: &str) -> Option<Ward> {
         self.suspects.get(hub_device_id).and_then(|suspect| suspect.ward)
@@ -70,11 +81,13 @@ impl Quarantine {
         if twice.is_empty() {
             return well;
         }
-        let mut in_use: BTreeSet<Ward> =
-            self.suspects.values().filter_map(|suspect| suspect.ward).chain(open).collect();
+        let mut in_use = self.in_use(open);
         // The connection that was lost makes room for one.
         in_use.extend(ward);
-        let free = MOST_WARDS.saturating_sub(in_use.len());
+        let of_hub = Arc::clone(&self.of_hub);
+        let mut all = of_hub.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let others = *all - self.ours;
+        let free = MOST_WARDS.saturating_sub(in_use.len() + others);
         let first = match ward {
             Some(ward) => ward,
             None if free == 0 => return well,
@@ -88,7 +101,24 @@ impl Quarantine {
                 suspect.ward = if at < half { Some(first) } else { second };
             }
         }
+        in_use.extend([Some(first), second].into_iter().flatten());
+        self.ours = in_use.len();
+        *all = others + self.ours;
         well
+    }
+
+    /// Connections were closed, or lanes acquitted: these wards have a connection.
+    pub(super) fn count(&mut self, open: impl Iterator<Item = Ward>) {
+        if self.ours > 0 {
+            let ours = self.in_use(open).len();
+            let mut all = self.of_hub.0.lock().unwrap_or_else(PoisonError::into_inner);
+            *all = *all - self.ours + ours;
+            self.ours = ours;
+        }
+    }
+
+    fn in_use(&self, open: impl Iterator<Item = Ward>) -> BTreeSet<Ward> {
+        self.suspects.values().filter_map(|suspect| suspect.ward).chain(open).collect()
     }
 
     /// It got something through: it is trusted like any other.
@@ -107,9 +137,20 @@ impl Quarantine {
     }
 }
 
+impl Drop for Quarantine {
+    fn drop(&mut self) {
+        self.suspects.clear();
+        self.count(std::iter::empty());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn quarantine() -> Quarantine {
+        Quarantine::new(Arc::default())
+    }
 
     fn ids(range: std::ops::Range<usize>) -> BTreeSet<Arc<str>> {
         range.map(|n| Arc::from(format!("{n:04}"))).collect()
@@ -117,7 +158,7 @@ mod tests {
 
     #[test]
     fn halves_are_parted_until_the_culprit_is_alone() {
-        let mut quarantine = Quarantine::default();
+        let mut quarantine = quarantine();
         let culprit: Arc<str> = Arc::from("0321");
         let mut under_way = ids(0..995);
         quarantine.lost(None, &under_way, std::iter::empty(), 0);
@@ -141,7 +182,7 @@ mod tests {
 
     #[test]
     fn no_more_wards_are_made_than_a_hub_may_have() {
-        let mut quarantine = Quarantine::default();
+        let mut quarantine = quarantine();
         for n in 0..40 {
             let two = ids(n * 2..n * 2 + 2);
             quarantine.lost(None, &two, std::iter::empty(), 0);
@@ -152,8 +193,31 @@ mod tests {
     }
 
     #[test]
+    fn all_ways_to_a_hub_share_its_wards_and_give_them_back() {
+        let of_hub = Arc::<Wards>::default();
+        let mut ways = [(); 3].map(|()| Quarantine::new(Arc::clone(&of_hub)));
+        let all = || *of_hub.0.lock().unwrap();
+        for way in &mut ways {
+            for n in 0..5 {
+                let two = ids(n * 2..n * 2 + 2);
+                way.lost(None, &two, std::iter::empty(), 0);
+                way.lost(None, &two, std::iter::empty(), 0);
+            }
+        }
+        assert_eq!(all(), MOST_WARDS);
+        ids(0..10).iter().for_each(|id| ways[0].acquit(id));
+        let open = 1;
+        ways[0].count(std::iter::once(open));
+        assert_eq!(all(), MOST_WARDS - 9, "one still has its connection");
+        ways[0].count(std::iter::empty());
+        assert_eq!(all(), MOST_WARDS - 10);
+        drop(ways);
+        assert_eq!(all(), 0);
+    }
+
+    #[test]
     fn a_hub_that_takes_nothing_of_anybody_is_not_a_lanes_fault() {
-        let mut quarantine = Quarantine::default();
+        let mut quarantine = quarantine();
         let (one, other) = (ids(0..1), ids(1..2));
         assert!(quarantine.lost(None, &one, std::iter::empty(), 7), "nobody else is in trouble");
         assert!(!quarantine.lost(None, &other, std::iter::empty(), 7));

@@ -21,6 +21,7 @@ use super::gate::Gate;
 use super::https::Requests;
 use super::mqtt::Direct;
 use super::pool::{Pool, PoolEnd, Task};
+use super::quarantine::Wards;
 use super::{Governors, Hub, Presence, Session, Uplink, wire};
 use crate::backoff::Backoff;
 use crate::options::Options;
@@ -116,12 +117,12 @@ impl Sessions {
         let governor = self.governors.of(&host);
         let presence = Arc::new(Presence::told_to(Arc::clone(&governor)));
         let (tx, rx) = mpsc::unbounded_channel();
-        let (uplink, end) = self.uplink(way.transport, &reach, &presence, tx)?;
         let hub = known
             .hubs
             .get(&host)
             .and_then(Weak::upgrade)
             .unwrap_or_else(|| Arc::new(Hub::new(host.clone(), self.options.budget_bytes, governor)));
+        let (uplink, end) = self.uplink(way.transport, &reach, &presence, &hub.wards, tx)?;
         known.hubs.insert(host, Arc::downgrade(&hub));
         // Nobody receives any more only when the relay stops: then the session has nothing to do either.
         drop(self.tasks.send(Box::pin(run(rx, end))));
@@ -136,13 +137,15 @@ impl Sessions {
         transport: Transport,
         reach: &Reach,
         presence: &Arc<Presence>,
+        wards: &Arc<Wards>,
         tasks: mpsc::UnboundedSender<Task>,
     ) -> Result<(Uplink, Option<PoolEnd>), TargetError> {
         let presence = Arc::clone(presence);
         let open = self.options.timing.open;
         let backoff = Backoff::new(open.0, open.1);
         let pool = |target, presence, backoff| {
-            let (pool, end) = Pool::new(wire::Reach::Amqp(Box::new(target)), presence, backoff, tasks.clone());
+            let (pool, end) =
+                Pool::new(wire::Reach::Amqp(Box::new(target)), presence, Arc::clone(wards), backoff, tasks.clone());
             (Uplink::Amqp(pool), Some(end))
         };
         let https = || reach.target(reach.endpoints.https(&reach.host));
