@@ -23,6 +23,9 @@ struct Args {
     /// Devices of each system (first, fault: 1000, attach: 3000, memory: 2500).
     #[arg(long)]
     devices: Option<usize>,
+    /// Of the faults only this one, by its name in the table (fault).
+    #[arg(long)]
+    only: Option<String>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
