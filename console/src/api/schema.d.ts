@@ -2506,7 +2506,7 @@ export interface components {
              * @description Commits that failed, since then.
              */
             failed_commits: number;
-            /** @description Whether it can be written: `ok`, `full`, `read-only`, `failed` or `closed`. */
+            /** @description Whether it can be written: `ok`, `full`, `at-limit`, `read-only`, `failed` or `closed`. */
             health?: string;
             newest_at?: components["schemas"]["Timestamp"] | null;
             /**

@@ -75,7 +75,7 @@ pub struct JournalInfo {
     pub commits: u64,
     /// Commits that failed, since then.
     pub failed_commits: u64,
-    /// Whether it can be written: `ok`, `full`, `read-only`, `failed` or `closed`.
+    /// Whether it can be written: `ok`, `full`, `at-limit`, `read-only`, `failed` or `closed`.
     #[serde(default)]
     pub health: String,
     /// When the latest record was received, if there is one.
