@@ -29,8 +29,9 @@ export function Shell({ children }: { children: ReactNode }) {
   const [path] = useLocation()
   const [open, setOpen] = useState(false)
   const about = useQuery({ queryKey: ['about'], queryFn: calls.about, staleTime: Infinity })
-  const overview = useQuery({ queryKey: ['overview'], queryFn: calls.overview, refetchInterval: 10_000 })
-  useChanges()
+  const told = useChanges()
+  // What changes is told. The space that others leave on the disk is not; and without the stream, whether the server is there.
+  const overview = useQuery({ queryKey: ['overview'], queryFn: calls.overview, refetchInterval: told ? 60_000 : 5_000 })
   const lost = overview.isError && [0, 502, 503, 504].includes(ProblemError.from(overview.error).status)
   useEffect(() => {
     setOpen(false)

@@ -244,6 +244,8 @@ describe('a person who has never seen Hubward', () => {
 
   it('deletes it by its name and learns which identities went', async () => {
     const { page } = ada
+    // What still waits would be discarded, and be counted too.
+    await until('nothing waits', async () => (await server.api('GET', '/integrations/PyComTemp?devices=false')).waiting === 0)
     await ada.button('More').click()
     await page.getByRole('menuitem', { name: 'Delete integration' }).click()
     const dialog = page.getByRole('dialog')

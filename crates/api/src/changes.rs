@@ -1,9 +1,9 @@
-//! What changed between two looks at integrations, hubs and devices: what open pages are told, so that none has to ask
+//! What changed between two looks at integrations, hubs, devices, the journal and the webhook: what open pages are told, so that none has to ask
 //! again and again. Whoever runs the server looks ([`Watch::look`]) while somebody listens, and hands on what was found.
 
 use std::collections::{BTreeMap, HashMap};
 
-use hubward_model::{DeviceId, IntegrationId};
+use hubward_model::{DeviceId, IntegrationId, Offset};
 
 use crate::shapes::events::ChangeEvent;
 use crate::{Services, devices};
@@ -37,8 +37,23 @@ pub struct Watch {
     integrations: HashMap<IntegrationId, Integration>,
     hubs: HashMap<String, Hub>,
     devices: HashMap<DeviceId, &'static str>,
+    server: Option<Server>,
+    webhook: Option<Told>,
     looked: bool,
 }
+
+/// What the overview and the journal's figures are made of, besides integrations and devices.
+#[derive(PartialEq)]
+struct Server {
+    health: &'static str,
+    durable: Offset,
+    oldest: Offset,
+    first_steps: usize,
+}
+
+/// How a webhook fares; none: there is none.
+#[derive(PartialEq)]
+struct Told(Option<(u64, u64, u64, bool)>);
 
 #[derive(PartialEq)]
 struct Integration {
@@ -68,6 +83,7 @@ impl Watch {
         self.look_at_integrations(services, &mut changes).await;
         self.look_at_hubs(services, &mut changes).await;
         self.look_at_devices(services, &mut changes);
+        self.look_at_server(services, &mut changes).await;
         if !std::mem::replace(&mut self.looked, true) {
             changes = vec![everything()];
         }
@@ -139,6 +155,32 @@ impl Watch {
         }
         self.devices = now;
     }
+
+    async fn look_at_server(&mut self, services: &Services, changes: &mut Vec<ChangeEvent>) {
+        let Ok(reached) = services.registry.milestones().await else { return };
+        let Ok(webhook) = services.registry.webhook().await else { return };
+        let info = services.journal.info();
+        let health = info.health.word();
+        let now = Server { health, durable: info.durable, oldest: info.oldest, first_steps: reached.len() };
+        if self.server.as_ref() != Some(&now) {
+            changes.push(plain("server", health));
+        }
+        self.server = Some(now);
+        let now = Told(webhook.map(|one| (one.sent, one.waiting, one.dropped, one.failing_since.is_some())));
+        if self.webhook.as_ref() != Some(&now) {
+            let state = match &now {
+                Told(None) => "removed",
+                Told(Some((.., true))) => "failing",
+                Told(Some(_)) => "good",
+            };
+            changes.push(plain("webhook", state));
+        }
+        self.webhook = Some(now);
+    }
+}
+
+fn plain(what: &str, state: &str) -> ChangeEvent {
+    ChangeEvent { what: what.to_owned(), state: Some(state.to_owned()), ..ChangeEvent::default() }
 }
 
 fn change(what: &str, id: &str, name: &str, state: &str) -> ChangeEvent {

@@ -7,7 +7,7 @@ import { Card } from '../../ui/Page'
 const Chart = lazy(() => import('../../ui/Chart'))
 const LINE = [{ name: 'Delivered' }]
 
-/** What the hub accepted, minute by minute. The present minute still grows; it is asked for when it is over, too. */
+/** What the hub accepted, minute by minute. Changes are told; the clock goes on without any, so each minute asks once. */
 export function RateChart({ it }: { it: Integration }) {
   const asked = useQuery({ queryKey: ['delivered', it.id], queryFn: () => calls.delivered(it.id), refetchInterval: 60_000 })
   const minutes = asked.data?.items

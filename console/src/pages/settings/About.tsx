@@ -8,7 +8,7 @@ import { Waiting } from '../../ui/Waiting'
 
 export default function About() {
   const about = useQuery({ queryKey: ['about'], queryFn: calls.about, staleTime: Infinity })
-  const journal = useQuery({ queryKey: ['journal'], queryFn: calls.journal, refetchInterval: 5_000 })
+  const journal = useQuery({ queryKey: ['journal'], queryFn: calls.journal })
   const overview = useQuery({ queryKey: ['overview'], queryFn: calls.overview })
   if (about.isPending) return <Waiting />
   if (!about.data) return <ProblemNote error={about.error} />

@@ -16,7 +16,7 @@ import { say } from '../../ui/toast'
 /** Who is told of alarms by HTTP. */
 export default function Notices() {
   const queries = useQueryClient()
-  const asked = useQuery({ queryKey: ['webhook'], queryFn: calls.webhook, refetchInterval: 10_000 })
+  const asked = useQuery({ queryKey: ['webhook'], queryFn: calls.webhook })
   const [setting, openSet] = useState(false)
   const [removing, openRemove] = useState(false)
   const refresh = () => void queries.invalidateQueries({ queryKey: ['webhook'] })

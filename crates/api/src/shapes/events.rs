@@ -49,8 +49,8 @@ pub struct ConnectionEvent {
 /// Event `change`: something is different from before; whoever shows it asks for it again.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ChangeEvent {
-    /// `integration`, `hub`, `device`; `devices`: more than are named one by one; `login`: a wizard's login has come to
-    /// another stage; `everything`: the first event of each listener, and whenever it is not known what changed.
+    /// `integration`, `hub`, `device`; `devices`: more than are named one by one; `server`: the journal, or the steps of a
+    /// first start; `webhook`; `login`: a wizard's login has come to another stage; `everything`: the first event of each listener, and whenever it is not known what changed.
     pub what: String,
     /// Its id; of a hub its host name, of a login its draft.
     pub id: Option<String>,

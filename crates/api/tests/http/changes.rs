@@ -62,6 +62,8 @@ async fn a_change_of_an_integration_a_hub_or_a_device_is_told_once_by_name() {
         ("device", Some("board-00001"), Some("never_seen")),
         ("hub", Some("localhost:1"), Some("good")),
         ("integration", Some("lab"), Some("creating")),
+        // Two steps of the first start.
+        ("server", None, Some("ok")),
     ];
     assert_eq!(names, new);
     assert_eq!(watch.look(&rig.services).await, []);
@@ -78,6 +80,23 @@ async fn a_change_of_an_integration_a_hub_or_a_device_is_told_once_by_name() {
     assert_eq!((told(&many), many[0].number), (vec![("devices", None, None)], Some(60)));
     watch.forget();
     assert_eq!(told(&watch.look(&rig.services).await), [("everything", None, None)]);
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn what_the_overview_and_the_webhooks_page_show_is_told_too() {
+    let rig = Rig::new().await;
+    let boards = devices(&rig, "board", 1).await;
+    let mut watch = Watch::default();
+    watch.look(&rig.services).await;
+    rig.signal(boards[0].as_str(), b"21").await;
+    assert_eq!(told(&watch.look(&rig.services).await), [("server", None, Some("ok"))]);
+    assert_eq!(watch.look(&rig.services).await, []);
+    let url = json!({ "url": "https://hooks.example/a" });
+    assert_eq!(rig.ask(Method::PUT, "/api/v1/webhook", Some(url)).await.status, StatusCode::OK);
+    assert_eq!(told(&watch.look(&rig.services).await), [("webhook", None, Some("good"))]);
+    assert_eq!(rig.ask(Method::DELETE, "/api/v1/webhook", None).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(told(&watch.look(&rig.services).await), [("webhook", None, Some("removed"))]);
     rig.stop().await;
 }
 
