@@ -1,9 +1,6 @@
 //! Creates that may be repeated: the header `Idempotency-Key` names a request, and for a day the same request gets the
 //! same answer again instead of making a second thing.
 
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
-
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
@@ -27,29 +24,6 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 const MAX_KEY_CHARS: usize = 255;
 /// Headers that are part of the answer.
 const KEPT: [HeaderName; 3] = [header::CONTENT_TYPE, header::ETAG, header::LOCATION];
-
-/// The named requests that are being worked on.
-#[derive(Debug, Clone, Default)]
-pub struct Running(Arc<Mutex<HashSet<(String, String)>>>);
-
-/// One of them, until it is dropped.
-struct Turn {
-    running: Running,
-    key: (String, String),
-}
-
-impl Running {
-    fn begin(&self, key: &(String, String)) -> Option<Turn> {
-        let began = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone());
-        began.then(|| Turn { running: self.clone(), key: key.clone() })
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        self.running.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
-    }
-}
 
 /// An answer as it is kept; sealed, for it may hold a secret that is shown once.
 #[derive(Serialize, Deserialize)]

@@ -6,14 +6,15 @@
 //!
 //! In reading order:
 //!
-//! - [`services`]: what the handlers work on, and the table of routes;
+//! - [`services`]: what the handlers work on;
+//! - [`routes`]: the table of routes, and what is put around them;
 //! - [`openapi`]: the description of every route, made of the routes;
 //! - [`shapes`]: the JSON, as types that the commands use too;
 //! - [`access`]: who asks: tokens and sessions, scopes and roles; hosts and origins;
 //! - [`console`]: the files of the web console;
 //! - [`error`]: refusals as problem details (RFC 9457);
 //! - `extract`: bodies and queries whose refusals are problem details too; `filters`: topic filters that a user gives;
-//! - `paging`, `etag`, [`idempotency`]: parts of lists, versions of what is edited, creates that may be repeated;
+//! - `paging`, `etag`, [`idempotency`]: parts of lists, versions of what is edited, creates that may be repeated (`running`: one at a time);
 //! - `headers`, `long_answers`: what is said of every answer, and when long ones end;
 //! - the handlers: [`devices`], [`integrations`], [`dead_letters`], [`alarms`], `silence`,
 //!   [`webhook`], [`metrics`], [`signals`], [`events`], `session`,
@@ -49,6 +50,8 @@ pub mod overview;
 mod paging;
 pub mod previews;
 pub mod rotations;
+pub mod routes;
+mod running;
 pub mod series;
 pub mod server;
 pub mod services;
@@ -62,5 +65,6 @@ pub mod webhook;
 
 pub use access::{Access, Peer, Scope};
 pub use error::ApiError;
-pub use services::{Activity, BODY_BYTES, OwnHub, Services, router};
-pub use webhook::Notifier;
+pub use routes::router;
+pub use running::Running;
+pub use services::{Activity, BODY_BYTES, Notifier, OwnHub, Services};

@@ -1,32 +1,23 @@
-//! What the handlers work on, and the table of routes.
+//! What the handlers work on, and who does for them what the interface does not do itself.
 
 use std::sync::Arc;
 
-use axum::http::StatusCode;
-use axum::middleware;
-use axum::{Router, extract::DefaultBodyLimit};
+use futures_util::future::BoxFuture;
 use hubward_broker::BrokerHandle;
 use hubward_journal::Journal;
-use hubward_model::{DeviceId, Timestamp};
+use hubward_model::{DeviceId, Problem, Timestamp};
 use hubward_registry::Registry;
 use hubward_relay::RelayHandle;
 use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::SecretString;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
-use crate::idempotency::{self, Running};
+use crate::Access;
+use crate::running::Running;
+use crate::shapes::alarms::WebhookTested;
 use crate::shapes::events::ChangeEvent;
 use crate::shapes::misc::{About, SettingShow};
-use crate::webhook::Notifier;
-use crate::{Access, ApiError, access, headers};
-use crate::{
-    alarms, audit, charts, connections, console, dead_letters, devices, drafts, drift, events, expired, health, hubs,
-    import, integrations, openapi, overview, previews, rotations, server, session, signals, silence, tokens, users,
-    webhook,
-};
 
 /// Bytes of the largest request body; the largest that is wanted is an integration with ten thousand devices.
 pub const BODY_BYTES: usize = 2 * 1024 * 1024;
@@ -45,6 +36,19 @@ pub trait Activity: Send + Sync + 'static {
     fn late(&self, device: &DeviceId) -> bool;
     /// When the server started.
     fn started_at(&self) -> Timestamp;
+}
+
+/// The part of the server that sends notices.
+pub trait Notifier: Send + Sync + 'static {
+    /// Whether notices may go to `url`, with certificates of a private authority if there is one. Answers scheme, host
+    /// and port, which are for people.
+    ///
+    /// # Errors
+    /// It is no address, the operator did not allow its host, or the certificates are none.
+    fn check(&self, url: &SecretString, ca: Option<&str>) -> Result<String, Problem>;
+
+    /// Sends a test notice to the target that is set and waits for its answer.
+    fn test(&self) -> BoxFuture<'static, Result<WebhookTested, Problem>>;
 }
 
 /// The local hub that the server runs itself: strings that name its host need no certificate or endpoint.
@@ -91,62 +95,4 @@ pub struct Services {
     pub running: Running,
     /// Fires when the server stops: long answers end.
     pub stop: CancellationToken,
-}
-
-/// Every route, with what the document says of it. `guarded` is put around those that are not open to strangers.
-pub(crate) fn routes(
-    guarded: impl FnOnce(OpenApiRouter<Services>) -> OpenApiRouter<Services>,
-) -> OpenApiRouter<Services> {
-    let v1 = OpenApiRouter::new()
-        .merge(session::routes())
-        .merge(users::routes())
-        .merge(tokens::routes())
-        .merge(audit::routes())
-        .merge(server::routes())
-        .merge(overview::routes())
-        .merge(devices::routes())
-        .merge(rotations::routes())
-        .merge(connections::routes())
-        .merge(import::routes())
-        .merge(signals::routes())
-        .merge(charts::routes())
-        .merge(integrations::routes())
-        .merge(drift::routes())
-        .merge(previews::routes())
-        .merge(drafts::routes())
-        .merge(hubs::routes())
-        .merge(dead_letters::routes())
-        .merge(alarms::routes())
-        .merge(silence::routes())
-        .merge(webhook::routes())
-        .merge(expired::routes())
-        .merge(events::routes());
-    OpenApiRouter::new()
-        .nest("/api/v1", session::open_routes().merge(guarded(v1)))
-        .routes(routes!(openapi::serve))
-        .merge(health::routes())
-}
-
-/// The whole interface.
-pub fn router(services: Services) -> Router {
-    let guard = middleware::from_fn_with_state(services.clone(), access::authenticate);
-    let again = middleware::from_fn_with_state(services.clone(), idempotency::answer_again);
-    // The last one added is the first one asked: who it is comes before what they were answered.
-    let (routes, _) = routes(|guarded| guarded.route_layer(again).route_layer(guard)).split_for_parts();
-    routes
-        .fallback(console::page)
-        .method_not_allowed_fallback(no_such_method)
-        .layer(DefaultBodyLimit::max(BODY_BYTES))
-        .layer(middleware::from_fn_with_state(services.clone(), access::check_host))
-        .layer(middleware::from_fn(headers::add))
-        .with_state(services)
-}
-
-async fn no_such_method(method: axum::http::Method, uri: axum::http::Uri) -> ApiError {
-    ApiError::new(
-        StatusCode::METHOD_NOT_ALLOWED,
-        "no_such_method",
-        format!("{} cannot be asked for with {method}", uri.path()),
-        "the header Allow names the methods",
-    )
 }

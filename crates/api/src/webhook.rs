@@ -3,8 +3,6 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use futures_util::future::BoxFuture;
-use hubward_model::Problem;
 use hubward_registry::{ExposeSecret as _, SecretString, Webhook};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -13,19 +11,6 @@ use crate::access::Admin;
 use crate::extract::Body;
 use crate::shapes::alarms::{WebhookEdit, WebhookShow, WebhookTested};
 use crate::{ApiError, Services};
-
-/// The part of the server that sends notices.
-pub trait Notifier: Send + Sync + 'static {
-    /// Whether notices may go to `url`, with certificates of a private authority if there is one. Answers scheme, host
-    /// and port, which are for people.
-    ///
-    /// # Errors
-    /// It is no address, the operator did not allow its host, or the certificates are none.
-    fn check(&self, url: &SecretString, ca: Option<&str>) -> Result<String, Problem>;
-
-    /// Sends a test notice to the target that is set and waits for its answer.
-    fn test(&self) -> BoxFuture<'static, Result<WebhookTested, Problem>>;
-}
 
 /// The routes of this module.
 pub(crate) fn routes() -> OpenApiRouter<Services> {

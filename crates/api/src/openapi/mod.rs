@@ -23,7 +23,7 @@ static SERVED: LazyLock<(String, String)> = LazyLock::new(|| {
 /// The document.
 #[must_use]
 pub fn document() -> OpenApi {
-    let mut document = crate::services::routes(|routes| routes).into_openapi();
+    let mut document = crate::routes::routes(|routes| routes).into_openapi();
     complete::complete(&mut document);
     document
 }
