@@ -57,7 +57,17 @@ impl Filler {
         let data = server.data();
         let inside = data.strip_prefix("/").context("the data folder's path is absolute")?;
         let filler = Self(Path::new("/proc").join(pid.to_string()).join("root").join(inside).join("filler"));
-        let mut file = File::create(&filler.0).with_context(|| format!("make {}", filler.0.display()))?;
+        filler.take_the_rest()?;
+        Ok(filler)
+    }
+
+    /// Takes what became free again: a server without room gives up what it can do without.
+    ///
+    /// # Errors
+    /// The server's file systems cannot be reached from here.
+    pub fn take_the_rest(&self) -> Result<()> {
+        let file = File::options().create(true).append(true).open(&self.0);
+        let mut file = file.with_context(|| format!("open {}", self.0.display()))?;
         // Large pieces first, so that not a byte is left.
         for size in [1 << 16, 1 << 10, 1] {
             loop {
@@ -68,7 +78,7 @@ impl Filler {
                 }
             }
         }
-        Ok(filler)
+        Ok(())
     }
 }
 

@@ -360,7 +360,11 @@ impl Scene {
         self.until(&format!("the alarm {kind} is over"), async || Ok(!self.is_open(kind).await?)).await
     }
 
-    async fn is_open(&self, kind: &str) -> Result<bool> {
+    /// Whether an alarm of this kind is open now, on disk or in memory alone.
+    ///
+    /// # Errors
+    /// The API does not answer.
+    pub async fn is_open(&self, kind: &str) -> Result<bool> {
         let page = self.api()?.get("/api/v1/alarms?limit=1000").await?;
         Ok(page["items"].as_array().is_some_and(|all| all.iter().any(|alarm| alarm["kind"] == kind)))
     }
