@@ -1,5 +1,5 @@
 import { Button, Select, TextInput } from '@mantine/core'
-import { useDebouncedValue } from '@mantine/hooks'
+import { useDebouncedValue, useMediaQuery } from '@mantine/hooks'
 import { useInfiniteQuery, useMutation, useQuery } from '@tanstack/react-query'
 import { useEffect, useMemo, useState } from 'react'
 import { Link, useSearchParams } from 'wouter'
@@ -54,6 +54,7 @@ export default function Devices() {
   const filtered = Boolean(filter.q || filter.state || filter.kind || filter.integration)
   const [chosen, choose] = useState<ChosenDevices>(new Map())
   const all = useMutation({ mutationFn: () => everyFound(filter), onSuccess: choose })
+  const narrow = useMediaQuery('(max-width: 600px)')
   const columns = useMemo<Column<DeviceRow>[]>(() => {
     const toggle = (d: DeviceRow) => choose((before) => {
       const after = new Map(before)
@@ -61,8 +62,10 @@ export default function Devices() {
       return after
     })
     const pick: Column<DeviceRow> = { key: 'pick', title: <span className="hidden-label">Choose</span>, width: '26px', cell: (d) => <label className="pick"><input type="checkbox" aria-label={`Choose ${d.name}`} checked={chosen.has(d.id)} onChange={() => toggle(d)} /></label> }
-    return operator ? [pick, ...facts] : facts
-  }, [chosen, operator])
+    // A phone shows the name and the state; the rest is a swipe away.
+    const order = narrow ? [...facts.filter((one) => one.key !== 'kind'), ...facts.filter((one) => one.key === 'kind')] : facts
+    return operator ? [pick, ...order] : order
+  }, [chosen, operator, narrow])
   const sort = { by: filter.sort ?? 'name', descending: filter.order === 'desc' }
   return (
     <Page title="Devices" sub={list.data ? plural(total, filtered ? 'device found' : 'device', filtered ? 'devices found' : 'devices') : undefined} actions={
@@ -84,7 +87,7 @@ export default function Devices() {
             : <Empty action={operator && <Button component={Link} href="/devices/new">Add device</Button>}>{operator ? 'No devices yet. Add one, or import a CSV with your Pycom tokens.' : 'No devices yet. Ask an operator to add one.'}</Empty>}
         </div>
       ) : (
-        <VirtualTable label="Devices" columns={columns} rows={rows} total={total} rowKey={(d) => d.id} sort={sort} minWidth={900}
+        <VirtualTable label="Devices" columns={columns} rows={rows} total={total} rowKey={(d) => d.id} sort={sort} minWidth={narrow ? 820 : 900}
           onSort={(by) => setSearch((before) => {
             const after = new URLSearchParams(before)
             after.set('order', sort.by === by && !sort.descending ? 'desc' : 'asc')

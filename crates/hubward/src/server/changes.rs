@@ -13,6 +13,8 @@ use super::PartEnd;
 const EVERY: Duration = Duration::from_millis(500);
 /// A look is followed by so many times as long without one: pages cost a twentieth of one core at most.
 const REST: u32 = 19;
+/// But no longer than this: on a busy machine a look takes long because it waits, and open pages must not wait for minutes.
+const LONGEST: Duration = Duration::from_secs(5);
 
 /// Looks until `stop`.
 pub(super) async fn run(services: Services, stop: CancellationToken) -> PartEnd {
@@ -29,7 +31,7 @@ pub(super) async fn run(services: Services, stop: CancellationToken) -> PartEnd 
             // Nobody listens any more: that is no error.
             let _ = services.changes.send(change);
         }
-        pause = EVERY.max(begun.elapsed() * REST);
+        pause = (begun.elapsed() * REST).clamp(EVERY, LONGEST);
     }
     ("changes", Ok(()))
 }
