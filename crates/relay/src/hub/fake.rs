@@ -203,9 +203,10 @@ impl FakeHub {
     pub(crate) fn pool(
         self: &Arc<Self>,
         presence: &Arc<Presence>,
+        pauses: (Duration, Duration),
         tasks: mpsc::UnboundedSender<Task>,
     ) -> (Uplink, PoolEnd) {
-        let backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(60));
+        let backoff = Backoff::new(pauses.0, pauses.1);
         let (pool, end) =
             Pool::new(Reach::Fake(Arc::clone(self)), Arc::clone(presence), Arc::default(), backoff, tasks);
         (Uplink::Amqp(pool), end)

@@ -32,6 +32,9 @@ pub(crate) type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 const COMFORTABLE: usize = 500;
 /// How many connections are filled only comfortably.
 const COMFORTABLE_CONNECTIONS: usize = 4;
+/// So many connections that were lost are replaced at once, within so long; whoever lost more waits between tries. It is as
+/// many as it takes to keep apart who ended them.
+const AT_ONCE: (u32, Duration) = (2, Duration::from_secs(30));
 /// How long a connection may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(3);
 
@@ -62,6 +65,8 @@ struct State {
     quarantine: Quarantine,
     backoff: Backoff,
     not_before: Option<Instant>,
+    /// Connections that were lost since then, when the first of them was.
+    lost: (u32, Option<Instant>),
 }
 
 /// One connection, from before it opens until it is gone.
@@ -125,7 +130,8 @@ impl Pool {
         tasks: mpsc::UnboundedSender<Task>,
     ) -> (Self, PoolEnd) {
         let quarantine = Quarantine::new(wards);
-        let state = Mutex::new(State { connections: Vec::new(), quarantine, backoff, not_before: None });
+        let connections = Vec::new();
+        let state = Mutex::new(State { connections, quarantine, backoff, not_before: None, lost: (0, None) });
         let shared = Arc::new(Shared {
             reach,
             presence,
@@ -232,7 +238,7 @@ impl Shared {
             } else {
                 info!(host = self.reach.host(), %why, apart = slot.ward.is_some(), "connection lost");
                 // Who is kept apart makes nobody else wait.
-                if slot.ward.is_none() {
+                if slot.ward.is_none() && !self.lock().replaces_at_once() {
                     self.pause_after(None);
                 }
             }
@@ -319,6 +325,17 @@ impl Shared {
 }
 
 impl State {
+    /// A connection that was open was lost: whether another may be opened without a pause.
+    fn replaces_at_once(&mut self) -> bool {
+        let (most, within) = AT_ONCE;
+        let (count, since) = match self.lost {
+            (count, Some(since)) if since.elapsed() < within => (count + 1, since),
+            _ => (1, Instant::now()),
+        };
+        self.lost = (count, Some(since));
+        count <= most
+    }
+
     /// The wards that have a connection.
     fn open_wards(&self) -> Vec<Ward> {
         self.connections.iter().filter(|slot| !slot.uses().closing).filter_map(|slot| slot.ward).collect()

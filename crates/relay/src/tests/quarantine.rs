@@ -36,6 +36,29 @@ async fn a_signal_that_ends_its_connection_is_found_and_given_up_while_the_other
 }
 
 #[tokio::test(start_paused = true)]
+async fn while_it_is_found_who_ends_connections_the_others_wait_for_no_pause() {
+    let mut options = Options::default();
+    options.timing.open = (Duration::from_secs(600), Duration::from_secs(600));
+    let mut world = World::pooled(options);
+    let devices: Vec<_> = (0..50).map(|n| world.device(&format!("d{n}"))).collect();
+    world.start().await;
+    for device in &devices {
+        world.publish(device, "before");
+    }
+    world.settled().await;
+    world.publish(&devices[7], "cut");
+    sleep(Duration::from_secs(5)).await;
+    for device in &devices {
+        world.publish(device, "after");
+    }
+    sleep(Duration::from_secs(5)).await;
+    for device in devices.iter().filter(|device| **device != devices[7]) {
+        assert_eq!(world.hub.stored_of(device.as_str()).len(), 2, "{device}");
+    }
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_hub_that_ends_all_connections_makes_no_dead_letters() {
     let mut world = World::pooled(Options::default());
     let devices: Vec<_> = (0..20).map(|n| world.device(&format!("d{n}"))).collect();

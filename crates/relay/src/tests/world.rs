@@ -49,7 +49,7 @@ fn session(hub: &Arc<FakeHub>, options: &Options, pooled: bool) -> Arc<Session> 
     let presence = Arc::new(Presence::new());
     let uplink = if pooled {
         let (tasks, mut to_run) = mpsc::unbounded_channel();
-        let (uplink, end) = hub.pool(&presence, tasks);
+        let (uplink, end) = hub.pool(&presence, options.timing.open, tasks);
         tokio::spawn(async move {
             let mut running = tokio::task::JoinSet::new();
             while let Some(task) = to_run.recv().await {
