@@ -30,6 +30,14 @@ fn over(world: &World) -> Vec<String> {
     over
 }
 
+/// The oldest of a device expire when more than `limit` bytes of it wait.
+fn expires_above(world: &World, limit: u64) {
+    world.ledger.edit(|integration| {
+        integration.settings.on_full = OnFull::ExpireOldest;
+        integration.settings.device_backlog_limit = limit;
+    });
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_alarm_of_an_earlier_run_is_over_when_no_more_waits_than_may() {
     let mut world = World::new();
@@ -173,10 +181,7 @@ async fn killed_at_any_moment_nothing_expires_twice() {
     for ms in 300..330 {
         let mut world = World::new();
         let (device, other) = (world.device("d"), world.device("other"));
-        world.ledger.edit(|integration| {
-            integration.settings.on_full = OnFull::ExpireOldest;
-            integration.settings.device_backlog_limit = 50_000;
-        });
+        expires_above(&world, 50_000);
         world.hub.set("d", Mode::Refused("com.microsoft:device-disabled"));
         world.start().await;
         for n in 0..90 {
@@ -200,10 +205,7 @@ async fn killed_at_any_moment_nothing_expires_twice() {
 async fn a_device_whose_oldest_expired_goes_on_where_it_was_after_a_restart() {
     let mut world = World::new();
     let device = world.device("d");
-    world.ledger.edit(|integration| {
-        integration.settings.on_full = OnFull::ExpireOldest;
-        integration.settings.device_backlog_limit = 50_000;
-    });
+    expires_above(&world, 50_000);
     // It stays among those that keep up, and what it settled needs no entry of its own.
     world.hub.set("d", Mode::TransfersRefused("com.microsoft:timeout"));
     world.start().await;
@@ -230,10 +232,7 @@ async fn a_device_whose_oldest_expired_goes_on_where_it_was_after_a_restart() {
 async fn a_dead_letter_whose_progress_was_lost_does_not_expire_as_well() {
     let mut world = World::with(Options::default(), Duration::from_millis(10));
     let held = world.device("held");
-    world.ledger.edit(|integration| {
-        integration.settings.on_full = OnFull::ExpireOldest;
-        integration.settings.device_backlog_limit = 100_000;
-    });
+    expires_above(&world, 100_000);
     world.publish(&held, "poison");
     world.start().await;
     while world.ledger.dead().is_empty() {
