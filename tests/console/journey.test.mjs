@@ -179,6 +179,21 @@ describe('a person who has never seen Hubward', () => {
     await page.getByText('1 identity deleted.').waitFor()
   })
 
+  it('finds the form as it was saved, though the server answers slowly', async () => {
+    const { page } = ada
+    const slow = (address) => address.pathname.endsWith('/devices') && address.pathname.includes('/integrations/')
+    await page.route(slow, async (route) => {
+      await new Promise((done) => setTimeout(done, 1_000))
+      await route.continue()
+    })
+    await page.getByRole('link', { name: 'Edit' }).click()
+    await page.getByRole('checkbox', { name: 'greenhouse-1', checked: true }).waitFor()
+    assert.equal(await page.getByRole('checkbox', { name: 'pump-3' }).isChecked(), false)
+    await page.unroute(slow)
+    await page.getByRole('link', { name: 'Cancel' }).click()
+    await page.getByRole('heading', { name: 'Devices (1)' }).waitFor()
+  })
+
   it('replaces a connection string, and says precisely what is wrong with a bad one', async () => {
     const { page } = ada
     await page.getByRole('link', { name: 'Edit' }).click()

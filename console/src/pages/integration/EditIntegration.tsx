@@ -17,8 +17,10 @@ import { MessageFields } from '../wizard/MessageFields'
 import { say } from '../../ui/toast'
 
 export default function EditIntegration({ id }: { id: string }) {
-  const asked = useQuery({ queryKey: ['edit', id], queryFn: () => calls.integration(id), staleTime: Infinity, gcTime: 0 })
-  const bound = useQuery({ queryKey: ['edit-bound', id], queryFn: () => everyBound(id), staleTime: 0, refetchOnWindowFocus: false })
+  // A form begins with what is so now, and stays: of an older answer it would undo what was saved since.
+  const now = { staleTime: Infinity, gcTime: 0 }
+  const asked = useQuery({ queryKey: ['edit', id], queryFn: () => calls.integration(id), ...now })
+  const bound = useQuery({ queryKey: ['edit-bound', id], queryFn: () => everyBound(id), ...now })
   if (asked.isPending || bound.isPending) return <Waiting />
   if (!asked.data || !bound.data) return <Page form title="Edit" crumbs={<Link href="/integrations">Integrations</Link>}><ProblemNote error={asked.error ?? bound.error} /></Page>
   return <Form it={asked.data} bound={bound.data} />
