@@ -163,25 +163,20 @@ pub fn damage(path: &Path, text: &[u8]) -> Result<bool> {
     Ok(true)
 }
 
-/// Leaves half a frame behind the last whole one of the newest segment, as a power cut in the middle of a write does.
+/// Leaves half a frame behind the last whole one, as a power cut in the middle of a write does. It stands in the newest
+/// segment with frames: a file made ahead of the next one may follow.
 ///
 /// # Errors
 /// The files cannot be read or written, or hold no frame.
 pub fn tear(server: &Server) -> Result<()> {
-    let segments = segments(server)?;
-    let mut half = None;
-    for path in &segments {
+    for path in segments(server)?.iter().rev() {
         let content = std::fs::read(path).context("read a segment")?;
-        let last = frames(&content).last();
-        if let Some((at, end)) = last {
-            half = Some(content[at..at + (end - at) / 2].to_vec());
-        }
+        let Some((at, end)) = frames(&content).last() else { continue };
+        let half = &content[at..at + (end - at) / 2];
+        let file = File::options().write(true).open(path).context("open the newest segment with frames")?;
+        return file.write_all_at(half, end as u64).context("tear its tail");
     }
-    let (newest, half) = (segments.last().context("there is a segment")?, half.context("there is a frame")?);
-    let content = std::fs::read(newest).context("read the newest segment")?;
-    let end = frames(&content).last().map_or(HEADER, |(_, end)| end);
-    let file = File::options().write(true).open(newest).context("open the newest segment")?;
-    file.write_all_at(&half, end as u64).context("tear its tail")
+    bail!("no segment holds a frame")
 }
 
 /// Where the frames of a segment begin and end, up to room that was written ahead.
