@@ -14,7 +14,8 @@
 //! - [`console`]: the files of the web console;
 //! - [`error`]: refusals as problem details (RFC 9457);
 //! - `extract`: bodies and queries whose refusals are problem details too; `filters`: topic filters that a user gives;
-//! - `paging`, `etag`, [`idempotency`]: parts of lists, versions of what is edited, creates that may be repeated (`running`: one at a time);
+//! - `paging`, `etag`, [`idempotency`]: parts of lists, versions of what is edited, creates that may be repeated
+//!   (`running`: one at a time);
 //! - `headers`, `long_answers`: what is said of every answer, and when long ones end;
 //! - the handlers: [`devices`], [`integrations`], [`dead_letters`], [`alarms`], `silence`,
 //!   [`webhook`], [`metrics`], [`signals`], [`events`], `session`,

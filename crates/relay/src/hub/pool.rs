@@ -65,7 +65,7 @@ struct State {
     quarantine: Quarantine,
     backoff: Backoff,
     not_before: Option<Instant>,
-    /// Connections that were lost since then, when the first of them was.
+    /// How many open connections were lost lately, and when the first of them was.
     lost: (u32, Option<Instant>),
 }
 

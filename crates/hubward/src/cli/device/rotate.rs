@@ -1,6 +1,6 @@
 //! `hubward device rotate`: a new secret for one device, or for many.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -88,7 +88,7 @@ async fn one(client: &Client, name: &str, overlap: u64, json: bool) -> Result<()
     }
 }
 
-/// Ids of the devices that are meant; a name that is nobody's is told before any secret is made.
+/// Ids of the devices that are meant, each once; a name that is nobody's is told before any secret is made.
 async fn chosen(client: &Client, args: &RotateArgs) -> Result<Vec<String>, Failure> {
     let names = match &args.from_file {
         Some(file) => named_in(file)?,
@@ -102,16 +102,25 @@ async fn chosen(client: &Client, args: &RotateArgs) -> Result<Vec<String>, Failu
     if names.is_empty() {
         return Ok(rows.into_iter().map(|row| row.id.to_string()).collect());
     }
-    let ids: HashMap<&str, &str> = rows.iter().map(|row| (row.id.as_str(), row.id.as_str())).collect();
-    let by_name: HashMap<&str, &str> = rows.iter().map(|row| (row.name.as_str(), row.id.as_str())).collect();
-    let id = |name: &String| {
-        let found = by_name.get(name.as_str()).or_else(|| ids.get(name.as_str()));
-        found.map(|id| (*id).to_owned()).ok_or_else(|| {
+    found(&names, &rows)
+}
+
+fn found(names: &[String], rows: &[DeviceRow]) -> Result<Vec<String>, Failure> {
+    let ids = rows.iter().map(|row| (row.id.as_str(), row.id.as_str()));
+    let known: HashMap<&str, &str> = ids.chain(rows.iter().map(|row| (row.name.as_str(), row.id.as_str()))).collect();
+    let mut chosen = Vec::with_capacity(names.len());
+    let mut once = HashSet::new();
+    for name in names {
+        let Some(id) = known.get(name.as_str()) else {
             let remedy = "no secret was changed; see which there are: hubward device list";
-            Failure::new("not_found", format!("there is no device {name:?}"), remedy)
-        })
-    };
-    names.iter().map(id).collect()
+            return Err(Failure::new("not_found", format!("there is no device {name:?}"), remedy));
+        };
+        // Named twice, its first new secret would count for nothing.
+        if once.insert(*id) {
+            chosen.push((*id).to_owned());
+        }
+    }
+    Ok(chosen)
 }
 
 /// A name or id on each line.
@@ -302,5 +311,21 @@ mod tests {
         assert_eq!(named_in(&path).unwrap(), ["kitchen window", "k2m9x7qb0swz436b"]);
         std::fs::write(&path, "\n").unwrap();
         assert_eq!(named_in(&path).unwrap_err().problem.unwrap().code, "no_devices");
+    }
+
+    #[test]
+    fn a_device_that_is_named_twice_gets_one_new_secret() {
+        let row = |id: &str, name: &str| {
+            let row =
+                json!({ "id": id, "name": name, "kind": "mqtt", "connected": false, "last_seen": null, "signals": 0 });
+            serde_json::from_value::<DeviceRow>(row).unwrap()
+        };
+        let rows = [row("k2m9x7qb0swz436b", "kitchen"), row("a1b2c3d4e5f6g7h8", "hall")];
+        let named = |names: &[&str]| found(&names.iter().map(ToString::to_string).collect::<Vec<_>>(), &rows);
+        assert_eq!(
+            named(&["kitchen", "hall", "k2m9x7qb0swz436b", "hall"]).unwrap(),
+            ["k2m9x7qb0swz436b", "a1b2c3d4e5f6g7h8"]
+        );
+        assert_eq!(named(&["kitchen", "attic"]).unwrap_err().problem.unwrap().code, "not_found");
     }
 }
