@@ -5,7 +5,7 @@ use futures_util::future::join_all;
 use hubward_model::IntegrationState;
 use hubward_relay::DeliveryState;
 
-use crate::kit::Kit;
+use crate::kit::{Kit, PATIENCE};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn signals_arrive_as_their_device_byte_for_byte_in_order_with_their_properties() {
@@ -22,6 +22,8 @@ async fn signals_arrive_as_their_device_byte_for_byte_in_order_with_their_proper
         kit.publish(device, vec![9; 200 << 10]).await;
     }
     kit.until_arrived(66).await;
+    // The hub's last words come after the signals are there.
+    assert_eq!(kit.handle().drain(&integration.id, None, PATIENCE).await.unwrap(), []);
     let status = kit.handle().status(&integration.id).await.unwrap();
     assert_eq!(status.state, IntegrationState::Active);
     let arrived = kit.arrived().await;
@@ -78,7 +80,7 @@ async fn stopped_and_started_again_nothing_is_repeated_and_killed_everything_arr
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
     };
-    let events = tokio::time::timeout(crate::kit::PATIENCE, all).await.expect("all arrive");
+    let events = tokio::time::timeout(PATIENCE, all).await.expect("all arrive");
     let mut last: HashMap<(String, Option<String>), usize> = HashMap::new();
     for (at, event) in events.iter().enumerate() {
         last.insert((event.device_id.clone(), event.message_id.clone()), at);
@@ -125,7 +127,7 @@ async fn what_became_of_a_signal_is_told_as_event_and_on_request_over_a_restart_
     let large = kit.publish(&kit.devices[0], vec![0; 262_144]).await;
     let mut told = Vec::new();
     for _ in 0..2 {
-        let event = tokio::time::timeout(crate::kit::PATIENCE, events.recv()).await.unwrap().unwrap();
+        let event = tokio::time::timeout(PATIENCE, events.recv()).await.unwrap().unwrap();
         told.push((event.offset, event.state));
     }
     assert_eq!(told, [(good, DeliveryState::Accepted), (large, DeliveryState::DeadLetter)]);
