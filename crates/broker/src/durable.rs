@@ -10,6 +10,10 @@
 //! each retained message, and a record that ends it. A start looks back for the last record that ends one, and reads from
 //! where that one began; a pin keeps what it needs, and no more.
 //!
+//! Which member of a group got a message is the router's choice of a moment. What members have, had or wait for stands in
+//! their records; a record every now and then says up to where that is all that was dealt. A start deals what comes after
+//! it again, but for what a member is known to have.
+//!
 //! No client id stands in a record (Pycom's is a secret): a session is named by a hash, `note::SessionId`. Filters are
 //! those on records' topics, in which no device token can stand.
 
@@ -22,7 +26,7 @@ pub(crate) mod keeper;
 pub(crate) mod restore;
 
 pub(crate) use event::Event;
-pub(crate) use image::{Change, Flight, Image, Out};
+pub(crate) use image::{Change, Flight, Image, Out, Took, forget_took};
 
 /// Waits until the record at `offset`, appended with `waiter`, is durable.
 pub(crate) async fn until_durable(waiter: &Waiter, offset: Offset) -> Result<(), AppendError> {

@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 use hubward_model::Offset;
 use hubward_mqtt::Qos;
@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::durable::Out;
+use crate::note::GroupId;
 use crate::options::{MAX_INBOX, MAX_INBOX_BYTES, MAX_SHARED_PENDING};
 use crate::outgoing::Delivery;
 use crate::stats::{self, drop_reason};
@@ -38,6 +39,8 @@ pub(crate) enum Control {
 pub(crate) struct Slot {
     pub(crate) notify: Notify,
     control: AtomicU8,
+    /// What it has to send is to be written.
+    save: AtomicBool,
     /// The connection's number, once it was let in.
     pub(crate) number: AtomicU64,
     /// Cancelled when the connection is closed and everything it read is in the journal.
@@ -49,6 +52,17 @@ impl Slot {
     pub(crate) fn ask(&self, control: Control) {
         self.control.fetch_max(control as u8, Ordering::AcqRel);
         self.notify.notify_one();
+    }
+
+    /// Asks the connection to write what it has to send.
+    pub(crate) fn ask_to_save(&self) {
+        self.save.store(true, Ordering::Release);
+        self.notify.notify_one();
+    }
+
+    /// Whether it was asked to, since it was asked this.
+    pub(crate) fn is_to_save(&self) -> bool {
+        self.save.swap(false, Ordering::AcqRel)
     }
 
     /// What was asked.
@@ -66,9 +80,18 @@ impl Slot {
 /// A message of a shared subscription that waits in the journal for its member.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SharedPick {
+    pub(crate) group: GroupId,
     pub(crate) offset: Offset,
     pub(crate) qos: Qos,
     pub(crate) ids: Vec<u32>,
+}
+
+impl SharedPick {
+    /// What of a delivery by a shared subscription is remembered.
+    pub(crate) fn of(delivery: &Delivery) -> Option<Self> {
+        let group = delivery.group?;
+        Some(Self { group, offset: delivery.message.offset, qos: delivery.qos, ids: delivery.ids.clone() })
+    }
 }
 
 /// What waits for a session.
@@ -93,7 +116,7 @@ impl Inbox {
     /// Takes a message from the router.
     pub(crate) fn offer(&mut self, delivery: Delivery) {
         let offset = delivery.message.offset;
-        if delivery.shared {
+        if delivery.group.is_some() {
             self.last_shared = offset.next();
         }
         let Some(slot) = &self.slot else {
@@ -104,7 +127,7 @@ impl Inbox {
         };
         if self.behind.is_some() {
             self.fall_behind(offset, &delivery);
-        } else if offset < self.tail_from && !delivery.shared {
+        } else if offset < self.tail_from && delivery.group.is_none() {
             // Read from the journal already.
         } else if self.queue.len() >= MAX_INBOX || self.bytes >= MAX_INBOX_BYTES {
             self.fall_behind(offset, &delivery);
@@ -118,12 +141,12 @@ impl Inbox {
     }
 
     fn fall_behind(&mut self, offset: Offset, delivery: &Delivery) {
-        if delivery.shared {
+        if let Some(pick) = SharedPick::of(delivery) {
             if self.shared.len() >= MAX_SHARED_PENDING {
                 stats::dropped(drop_reason::SHARED_FULL, 1);
                 return;
             }
-            self.shared.push_back(SharedPick { offset, qos: delivery.qos, ids: delivery.ids.clone() });
+            self.shared.push_back(pick);
         }
         self.behind.get_or_insert(offset);
     }
@@ -140,20 +163,17 @@ impl Inbox {
         self.slot = None;
     }
 
-    /// A message of a shared subscription that this member may not have: it waits in the journal, once.
+    /// A message of a shared subscription that no member had: it waits in the journal.
     pub(crate) fn deal_again(&mut self, delivery: &Delivery) {
-        let offset = delivery.message.offset;
-        let at = self.shared.partition_point(|pick| pick.offset < offset);
-        let known = self.shared.get(at).is_some_and(|pick| pick.offset == offset);
-        if delivery.qos == Qos::AtMostOnce || known {
-            return;
-        }
+        let Some(pick) = SharedPick::of(delivery).filter(|pick| pick.qos > Qos::AtMostOnce) else { return };
+        let offset = pick.offset;
         self.last_shared = self.last_shared.max(offset.next());
         if self.shared.len() >= MAX_SHARED_PENDING {
             stats::dropped(drop_reason::SHARED_FULL, 1);
             return;
         }
-        self.shared.insert(at, SharedPick { offset, qos: delivery.qos, ids: delivery.ids.clone() });
+        let at = self.shared.partition_point(|pick| pick.offset <= offset);
+        self.shared.insert(at, pick);
         self.behind = Some(self.behind.map_or(offset, |behind| behind.min(offset)));
     }
 

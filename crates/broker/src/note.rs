@@ -31,15 +31,38 @@ impl SessionId {
             Owner::Device(id) => ("device", id.as_str()),
             Owner::App(id) => ("app", id.as_str()),
         };
-        let mut hash = Sha256::new();
-        for part in ["hubward session", kind, id, client_id] {
-            hash.update((part.len() as u64).to_be_bytes());
-            hash.update(part.as_bytes());
-        }
-        let mut half = [0; 16];
-        half.copy_from_slice(&hash.finalize()[..16]);
-        Self(half)
+        Self(hash_of(["hubward session", kind, id, client_id]))
     }
+}
+
+/// A shared subscription in records: a hash of its group's name and its filter. Of a message each gets one copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct GroupId([u8; 8]);
+
+impl GroupId {
+    pub(crate) fn new(name: &str, filter: &str) -> Self {
+        Self(hash_of(["hubward group", name, filter]))
+    }
+
+    pub(crate) fn from_bytes(bytes: [u8; 8]) -> Self {
+        Self(bytes)
+    }
+
+    pub(crate) fn to_bytes(self) -> [u8; 8] {
+        self.0
+    }
+}
+
+/// The beginning of a SHA-256 of `parts`, which cannot be mistaken for other parts.
+fn hash_of<const PARTS: usize, const BYTES: usize>(parts: [&str; PARTS]) -> [u8; BYTES] {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part.as_bytes());
+    }
+    let mut beginning = [0; BYTES];
+    beginning.copy_from_slice(&hash.finalize()[..BYTES]);
+    beginning
 }
 
 /// A note's content.

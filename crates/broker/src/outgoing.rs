@@ -8,7 +8,7 @@ use hubward_model::{Offset, Record, Timestamp};
 use hubward_mqtt::Qos;
 use hubward_mqtt::protocol::PublishProperties;
 
-use crate::note::{Note, SessionId};
+use crate::note::{GroupId, Note, SessionId};
 use crate::tree::Options;
 
 /// The message of one record, made once and shared by all who get it; it pins no batch of the journal.
@@ -93,8 +93,8 @@ pub(crate) struct Delivery {
     pub(crate) retain: bool,
     /// Ids of the subscriptions it matched.
     pub(crate) ids: Vec<u32>,
-    /// Whether it came by a shared subscription.
-    pub(crate) shared: bool,
+    /// The shared subscription by which it came, if it came by one.
+    pub(crate) group: Option<GroupId>,
     /// Whether it is a retained message that came with its subscription, and so stands outside the order of records.
     pub(crate) kept: bool,
 }
@@ -117,7 +117,7 @@ impl Delivery {
                 qos: Qos::AtMostOnce,
                 retain: false,
                 ids: Vec::new(),
-                shared: false,
+                group: None,
                 kept: false,
             });
             delivery.qos = delivery.qos.max(options.qos.min(message.qos));

@@ -23,6 +23,8 @@ pub(crate) struct Routing {
     pub(crate) position: Offset,
     /// Something was dealt to a group since that was last written.
     pub(crate) shared_dealt: bool,
+    /// What was dealt to groups before it stands in what was written of the members. It never goes back.
+    pub(crate) shared_written: Offset,
 }
 
 impl Routing {
@@ -52,13 +54,13 @@ impl Routing {
         }
         let message = message.unwrap_or_else(|| Arc::new(Outgoing::of(record)));
         // Shared ones first, then all subscriptions of one session side by side.
-        hits.sort_unstable_by_key(|hit| (!hit.shared, Arc::as_ptr(&hit.subscriber)));
-        let shared = hits.partition_point(|hit| hit.shared);
+        hits.sort_unstable_by_key(|hit| (hit.group.is_none(), Arc::as_ptr(&hit.subscriber)));
+        let shared = hits.partition_point(|hit| hit.group.is_some());
         self.shared_dealt |= shared > 0;
         for hit in &hits[..shared] {
             let session = &hit.subscriber;
             if let Some(delivery) = Delivery::merge(&message, session.id, std::iter::once(&hit.options)) {
-                session.inbox().offer(Delivery { shared: true, ..delivery });
+                session.inbox().offer(Delivery { group: hit.group, ..delivery });
             }
         }
         for same in hits[shared..].chunk_by(|a, b| Arc::ptr_eq(&a.subscriber, &b.subscriber)) {

@@ -11,12 +11,12 @@ use std::time::Duration;
 
 use hubward_journal::{AppendError, Journal, Waiter};
 use hubward_model::{Draft, Offset};
+use hubward_mqtt::TopicFilter;
 use hubward_mqtt::protocol::PacketId;
-use hubward_mqtt::{Qos, TopicFilter};
 use tokio::time::Instant;
 
 use crate::auth::Owner;
-use crate::durable::{Change, Event, Flight, Image};
+use crate::durable::{Change, Event, Flight, Image, Took, forget_took};
 use crate::inbox::{Control, Inbox, Slot};
 use crate::note::SessionId;
 use crate::options::MAX_SESSIONS_PER_OWNER;
@@ -117,9 +117,9 @@ impl Session {
         *self.book() = Book { image, base: Base::Missing };
     }
 
-    /// It does not outlive the process any more; says whether it did.
-    fn end(&self) -> bool {
-        std::mem::take(&mut *self.book()).image.is_some()
+    /// It does not outlive the process any more; answers what the journal said of it.
+    fn end(&self) -> Option<Box<Image>> {
+        std::mem::take(&mut *self.book()).image
     }
 
     /// Appends the record `draft`, which means `change` for this session.
@@ -236,27 +236,10 @@ impl Held {
 /// A message sent and not acknowledged.
 #[derive(Debug)]
 pub(crate) struct InFlight {
-    pub(crate) id: PacketId,
-    pub(crate) qos: Qos,
-    /// Received by the client; its release is awaited. The message is not needed any more.
-    pub(crate) released: bool,
-    pub(crate) retain: bool,
-    pub(crate) ids: Vec<u32>,
-    pub(crate) offset: Offset,
-    /// None also in a session that the process before this one had: it is read from the journal when it is needed.
+    pub(crate) flight: Flight,
+    /// None once its release is awaited. None also in a session that the process before this one had: it is read from the
+    /// journal when it is needed.
     pub(crate) message: Option<Arc<Outgoing>>,
-}
-
-impl InFlight {
-    fn of(flight: &Flight) -> Self {
-        let Flight { id, qos, released, retain, offset, ids } = flight.clone();
-        Self { id, qos, released, retain, ids, offset, message: None }
-    }
-
-    pub(crate) fn flight(&self) -> Flight {
-        let Self { id, qos, released, retain, offset, .. } = *self;
-        Flight { id, qos, released, retain, offset, ids: self.ids.clone() }
-    }
 }
 
 impl State {
@@ -264,7 +247,12 @@ impl State {
     pub(crate) fn of(image: &Image) -> Self {
         Self {
             subscriptions: image.subscriptions.clone(),
-            in_flight: image.out.flights.iter().map(InFlight::of).collect(),
+            in_flight: image
+                .out
+                .flights
+                .iter()
+                .map(|flight| InFlight { flight: flight.clone(), message: None })
+                .collect(),
             unreleased: image.unreleased.keys().filter_map(|id| Some((PacketId::new(*id)?, true))).collect(),
             last_id: image.out.last_id,
         }
@@ -288,6 +276,8 @@ pub(crate) struct Sessions {
     owners: Mutex<HashMap<Owner, HashMap<SessionId, Entry>>>,
     /// Sessions that are no more, though the journal may still say otherwise.
     graves: Mutex<Graves>,
+    /// What members of groups took whose sessions are no more.
+    took: Mutex<Took>,
 }
 
 /// A connection's way in.
@@ -434,7 +424,8 @@ impl Sessions {
     /// The session is no more: the journal is told, and until that is durable it has a grave. To be called before
     /// another session of its name can begin.
     pub(crate) fn bury(&self, journal: &Journal, session: &Session) {
-        if session.end() {
+        if let Some(image) = session.end() {
+            self.took().extend(image.took);
             self.graves().insert(session.id, append_end(journal, session.id));
         }
     }
@@ -442,6 +433,19 @@ impl Sessions {
     /// The journal has a session that is no more, and nothing else has it.
     pub(crate) fn bury_unseen(&self, journal: &Journal, id: SessionId) {
         self.graves().insert(id, append_end(journal, id));
+    }
+
+    /// What members of groups took whose sessions are no more.
+    pub(crate) fn took(&self) -> MutexGuard<'_, Took> {
+        self.took.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Messages of groups before `dealt` are not dealt again: nobody asks who took them.
+    pub(crate) fn forget_took(&self, dealt: Offset) {
+        forget_took(&mut self.took(), dealt);
+        for (session, _) in self.durable() {
+            session.with_image(|image| forget_took(&mut image.took, dealt));
+        }
     }
 
     /// Whether the journal may know a session of this name that is no more.

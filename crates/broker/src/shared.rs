@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use hubward_journal::Journal;
-use hubward_model::{DeviceId, Timestamp};
+use hubward_model::{DeviceId, Offset, Timestamp};
 use tokio::sync::{Semaphore, broadcast};
 use tokio_util::sync::CancellationToken;
 
@@ -35,8 +35,6 @@ pub(crate) struct Shared {
     pub(crate) events: broadcast::Sender<BrokerEvent>,
     pub(crate) catch_up: Semaphore,
     pub(crate) connections: AtomicUsize,
-    /// How many snapshots of sessions were made.
-    pub(crate) snapshots: AtomicU64,
     /// The number of the latest connection that was let in.
     pub(crate) admitted: AtomicU64,
     /// Cancelled when the broker stops.
@@ -66,6 +64,7 @@ impl Shared {
             retained: Retained::new(options.max_retained, options.max_retained_bytes),
             position: journal.durable(),
             shared_dealt: false,
+            shared_written: Offset::START,
         };
         Arc::new(Self {
             options,
@@ -81,7 +80,6 @@ impl Shared {
             events: broadcast::channel(EVENT_BACKLOG).0,
             catch_up: Semaphore::new(MAX_CATCH_UP),
             connections: AtomicUsize::new(0),
-            snapshots: AtomicU64::new(0),
             admitted: AtomicU64::new(0),
             stopping: CancellationToken::new(),
         })

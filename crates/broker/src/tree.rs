@@ -4,6 +4,8 @@ use std::collections::HashMap;
 
 use hubward_mqtt::{Qos, TopicFilter};
 
+use crate::note::GroupId;
+
 /// What a subscription asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Options {
@@ -26,7 +28,8 @@ pub(crate) trait Subscriber: Clone {
 pub(crate) struct Hit<T> {
     pub(crate) subscriber: T,
     pub(crate) options: Options,
-    pub(crate) shared: bool,
+    /// The shared subscription of which this is the member whose turn it is.
+    pub(crate) group: Option<GroupId>,
 }
 
 /// All subscriptions.
@@ -55,6 +58,7 @@ struct Leaves<T> {
 #[derive(Debug)]
 struct Group<T> {
     name: String,
+    id: GroupId,
     members: Vec<(T, Options)>,
     next: usize,
 }
@@ -102,7 +106,8 @@ impl<T: Subscriber> Tree<T> {
                 let index = match leaves.groups.iter().position(|group| group.name == name) {
                     Some(index) => index,
                     None => {
-                        leaves.groups.push(Group { name: name.to_owned(), members: Vec::new(), next: 0 });
+                        let id = GroupId::new(name, filter.as_str());
+                        leaves.groups.push(Group { name: name.to_owned(), id, members: Vec::new(), next: 0 });
                         leaves.groups.len() - 1
                     }
                 };
@@ -190,7 +195,7 @@ impl<T: Subscriber> Node<T> {
 impl<T: Subscriber> Leaves<T> {
     fn collect(&mut self, hits: &mut Vec<Hit<T>>) {
         for (subscriber, options) in &self.own {
-            hits.push(Hit { subscriber: subscriber.clone(), options: *options, shared: false });
+            hits.push(Hit { subscriber: subscriber.clone(), options: *options, group: None });
         }
         for group in &mut self.groups {
             let count = group.members.len();
@@ -199,7 +204,7 @@ impl<T: Subscriber> Leaves<T> {
             let chosen = ready.unwrap_or_else(|| turn(0));
             group.next = (chosen + 1) % count;
             let (subscriber, options) = &group.members[chosen];
-            hits.push(Hit { subscriber: subscriber.clone(), options: *options, shared: true });
+            hits.push(Hit { subscriber: subscriber.clone(), options: *options, group: Some(group.id) });
         }
     }
 

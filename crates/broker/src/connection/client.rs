@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hubward_journal::Waiter;
@@ -70,8 +69,6 @@ pub(super) struct Client<S> {
     pub(super) held_back: Vec<Packet>,
     /// Since when the journal does not know what was sent and acknowledged.
     pub(super) unsaved_since: Option<Instant>,
-    /// The snapshot that the session's position was last written for.
-    snapshot: u64,
     /// Since when there is something the client does not take.
     unwritten_since: Option<Instant>,
 }
@@ -113,7 +110,6 @@ impl<S: Stream> Client<S> {
             after_suback: VecDeque::new(),
             held_back: Vec::new(),
             unsaved_since: None,
-            snapshot: 0,
             unwritten_since: None,
         }
     }
@@ -182,11 +178,8 @@ impl<S: Stream> Client<S> {
         }
         self.deliver();
         self.secure_outgoing()?;
-        if self.durable {
-            let snapshots = self.shared.snapshots.load(Ordering::Relaxed);
-            if std::mem::replace(&mut self.snapshot, snapshots) != snapshots {
-                self.is_unsaved();
-            }
+        if self.slot.is_to_save() {
+            self.is_unsaved();
         }
         if self.wire.unwritten() == 0 {
             self.unwritten_since = None;

@@ -17,7 +17,7 @@ use tracing::warn;
 use super::End;
 use super::client::Client;
 use super::publishing::Parked;
-use crate::durable::Change;
+use crate::durable::{Change, Flight};
 use crate::options::{MAX_INBOX_BYTES, MAX_OUTPUT, MAX_SUBSCRIPTION_BYTES, MAX_SUBSCRIPTIONS};
 use crate::outgoing::{Delivery, Outgoing};
 use crate::router::is_routed;
@@ -59,8 +59,8 @@ impl<S: Stream> Client<S> {
         }
         self.start_catching_up(position);
         let in_flight = std::mem::take(&mut self.state.in_flight);
-        for flight in &in_flight {
-            let packet = match &flight.message {
+        for InFlight { flight, message } in &in_flight {
+            let packet = match message {
                 Some(message) if !flight.released => {
                     Packet::Publish(self.packet(message, flight.qos, flight.retain, &flight.ids, Some(flight.id), true))
                 }
@@ -196,7 +196,7 @@ impl<S: Stream> Client<S> {
             return true;
         }
         let in_flight = &self.state.in_flight;
-        let bytes = || in_flight.iter().flat_map(|flight| &flight.message).map(|m| m.size()).sum::<usize>();
+        let bytes = || in_flight.iter().flat_map(|sent| &sent.message).map(|m| m.size()).sum::<usize>();
         in_flight.len() < self.max_in_flight && (in_flight.is_empty() || bytes() < MAX_INBOX_BYTES)
     }
 
@@ -207,7 +207,7 @@ impl<S: Stream> Client<S> {
 
     fn send(&mut self, delivery: Delivery) {
         let qos = self.effective_qos(&delivery);
-        let Delivery { message, retain, ids, .. } = delivery;
+        let Delivery { message, retain, ids, group, .. } = delivery;
         if self.access.is_pycom() && message.payload.is_empty() {
             // An empty message ends the firmware's only I/O thread.
             stats::dropped(drop_reason::EMPTY_TO_PYCOM, 1);
@@ -231,8 +231,8 @@ impl<S: Stream> Client<S> {
         }
         self.shared.stats.delivered.increment(1);
         if let Some(id) = id {
-            let (offset, message) = (message.offset, Some(message));
-            self.state.in_flight.push_back(InFlight { id, qos, released: false, retain, ids, offset, message });
+            let flight = Flight { id, qos, released: false, retain, group, offset: message.offset, ids };
+            self.state.in_flight.push_back(InFlight { flight, message: Some(message) });
             self.is_unsaved();
         }
         if secured {
@@ -276,7 +276,7 @@ impl<S: Stream> Client<S> {
         loop {
             self.state.last_id = self.state.last_id.wrapping_add(1);
             if let Some(id) = PacketId::new(self.state.last_id)
-                && !self.state.in_flight.iter().any(|flight| flight.id == id)
+                && !self.state.in_flight.iter().any(|sent| sent.flight.id == id)
             {
                 return id;
             }
@@ -285,12 +285,12 @@ impl<S: Stream> Client<S> {
 
     /// The client acknowledges a message of ours.
     pub(super) fn acknowledged(&mut self, Ack { kind, packet_id, reason }: Ack) {
-        let flights = &mut self.state.in_flight;
-        let found = flights.iter().position(|flight| flight.id == packet_id);
+        let in_flight = &mut self.state.in_flight;
+        let found = in_flight.iter().position(|sent| sent.flight.id == packet_id);
         match (kind, found) {
             (AckKind::PubRec, Some(index)) if !reason.is_error() => {
-                flights[index].released = true;
-                flights[index].message = None;
+                in_flight[index].flight.released = true;
+                in_flight[index].message = None;
                 let release = Packet::Ack(Ack { kind: AckKind::PubRel, packet_id, reason: Reason::SUCCESS });
                 // After a restart that did not know of it the message would be sent once more, as a new one.
                 if self.durable { self.hold_back(release) } else { self.wire.queue(&release) }
@@ -300,7 +300,7 @@ impl<S: Stream> Client<S> {
                 self.wire.queue(&Packet::Ack(Ack { kind: AckKind::PubRel, packet_id, reason }));
             }
             (_, Some(index)) => {
-                flights.remove(index);
+                in_flight.remove(index);
                 self.is_unsaved();
             }
             (_, None) => {}
@@ -411,7 +411,7 @@ impl<S: Stream> Client<S> {
                 message,
                 retain: true,
                 ids: id.into_iter().collect(),
-                shared: false,
+                group: None,
                 kept: true,
             }));
         }
@@ -485,7 +485,7 @@ fn matching(subscriptions: &[Held], session: &crate::session::Session, record: &
         qos: pick.qos,
         retain: false,
         ids: pick.ids,
-        shared: true,
+        group: Some(pick.group),
         kept: false,
     });
     shared.chain(own).filter(|delivery| online || delivery.qos > Qos::AtMostOnce).collect()

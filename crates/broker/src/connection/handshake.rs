@@ -267,9 +267,12 @@ async fn begin(shared: &Shared, session: &Session, keep: Option<Duration>) -> Re
         let waiter = Waiter::new();
         let (offset, old) = session.replace(&shared.journal, image, &waiter)?;
         let durable = timeout(shared.options.auth_timeout, until_durable(&waiter, offset)).await;
-        durable
-            .unwrap_or_else(|_| Err(AppendError::Failed { reason: "the disk takes too long".to_owned() }))
-            .inspect_err(|_| session.take_back(old))?;
+        let late = || AppendError::Failed { reason: "the disk takes too long".to_owned() };
+        if let Err(error) = durable.unwrap_or_else(|_| Err(late())) {
+            session.take_back(old);
+            return Err(error);
+        }
+        shared.sessions.took().extend(old.into_iter().flat_map(|old| old.took));
         shared.sessions.fill_grave(session.id);
         return Ok(());
     }

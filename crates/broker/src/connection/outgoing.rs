@@ -28,15 +28,13 @@ pub(super) fn outgoing(routing: &Routing, inbox: &Inbox, pending: &VecDeque<Deli
     let mut position = inbox.behind().map_or(routing.position, |behind| behind.max(inbox.plain_from()));
     let mut picks = Vec::new();
     for delivery in pending.iter().chain(inbox.queued()).filter(|delivery| !delivery.kept) {
-        let offset = delivery.message.offset;
-        if delivery.shared {
-            picks.push(SharedPick { offset, qos: delivery.qos, ids: delivery.ids.clone() });
-        } else {
-            position = position.min(offset);
+        match SharedPick::of(delivery) {
+            Some(pick) => picks.push(pick),
+            None => position = position.min(delivery.message.offset),
         }
     }
     picks.extend(inbox.picks().cloned());
-    let flights = state.in_flight.iter().map(InFlight::flight).collect();
+    let flights = state.in_flight.iter().map(|sent| sent.flight.clone()).collect();
     Out { position, picks, flights, last_id: state.last_id, dealt: routing.position }
 }
 
@@ -91,8 +89,8 @@ impl<S: Stream> Client<S> {
     pub(super) async fn load_in_flight(&mut self) {
         let mut missing = 0;
         for at in 0..self.state.in_flight.len() {
-            let flight = &self.state.in_flight[at];
-            if flight.released || flight.message.is_some() {
+            let InFlight { flight, message } = &self.state.in_flight[at];
+            if flight.released || message.is_some() {
                 continue;
             }
             let message = match self.shared.journal.read_at(flight.offset).await {
@@ -109,7 +107,7 @@ impl<S: Stream> Client<S> {
         if missing > 0 {
             warn!(owner = %self.access.owner, count = missing, "messages in flight are gone from the journal");
             stats::dropped(drop_reason::JOURNAL_GAP, missing);
-            self.state.in_flight.retain(|flight| flight.released || flight.message.is_some());
+            self.state.in_flight.retain(|sent| sent.flight.released || sent.message.is_some());
         }
     }
 }

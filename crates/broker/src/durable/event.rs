@@ -9,10 +9,10 @@ use hubward_model::{Draft, Kind, Message, Offset, Record, Timestamp};
 use hubward_mqtt::protocol::PacketId;
 use hubward_mqtt::{Qos, TopicFilter};
 
-use super::image::{Change, Flight, Image, Out, Taken};
+use super::image::{Change, Flight, Image, Out, Taken, Took};
 use crate::auth::Owner;
 use crate::inbox::SharedPick;
-use crate::note::{self, Note, SessionId};
+use crate::note::{self, GroupId, Note, SessionId};
 use crate::outgoing::{Outgoing, qos, record_qos};
 use crate::session::Held;
 use crate::tree::Options;
@@ -30,6 +30,7 @@ mod tag {
     pub(super) const LAST_ID: u8 = 25;
     pub(super) const DEALT: u8 = 26;
     pub(super) const AT: u8 = 27;
+    pub(super) const TOOK: u8 = 28;
 }
 
 mod code {
@@ -61,6 +62,8 @@ pub(crate) enum Event {
     /// The snapshot that began there is complete.
     SnapshotDone {
         begun: Offset,
+        /// What members of groups took whose sessions are no more.
+        took: Took,
     },
     /// A retained message, written again.
     Retained(Box<Outgoing>),
@@ -90,7 +93,7 @@ impl Event {
             }
             Some(code::OUTGOING) => session(Change::Outgoing(fields.out()?)),
             Some(code::SNAPSHOT_BEGUN) => Some(Self::SnapshotBegun),
-            Some(code::SNAPSHOT_DONE) => Some(Self::SnapshotDone { begun: fields.at? }),
+            Some(code::SNAPSHOT_DONE) => Some(Self::SnapshotDone { begun: fields.at?, took: fields.took }),
             Some(code::RETAINED) => {
                 let copy = Outgoing::of(record);
                 Some(Self::Retained(Box::new(Outgoing { offset: fields.at?, expires: fields.expires, ..copy })))
@@ -106,9 +109,10 @@ impl Event {
         match self {
             Self::Session(id, change) => draft(note_of(*id, change)),
             Self::SnapshotBegun => draft(begin(code::SNAPSHOT_BEGUN, None).freeze()),
-            Self::SnapshotDone { begun } => {
+            Self::SnapshotDone { begun, took } => {
                 let mut out = begin(code::SNAPSHOT_DONE, None);
                 note::put(&mut out, tag::AT, &begun.to_raw().to_be_bytes());
+                put_took(&mut out, took);
                 draft(out.freeze())
             }
             Self::Retained(message) => Self::retained(message),
@@ -204,6 +208,20 @@ fn put_image(out: &mut BytesMut, image: &Image) {
         note::put(out, tag::UNRELEASED, &value);
     }
     put_out(out, &image.out);
+    put_took(out, &image.took);
+}
+
+fn put_took(out: &mut BytesMut, took: &Took) {
+    // A field holds 64 KiB.
+    let all: Vec<_> = took.iter().collect();
+    for some in all.chunks(4_000) {
+        let value: Vec<u8> = some
+            .iter()
+            .flat_map(|(offset, group)| [offset.to_raw().to_be_bytes(), group.to_bytes()])
+            .flatten()
+            .collect();
+        note::put(out, tag::TOOK, &value);
+    }
 }
 
 fn put_held(out: &mut BytesMut, held: &Held) {
@@ -233,6 +251,7 @@ fn put_out(out: &mut BytesMut, outgoing: &Out) {
         let mut value = BytesMut::new();
         value.put_u64(pick.offset.to_raw());
         value.put_u8(pick.qos.into());
+        value.put_slice(&pick.group.to_bytes());
         pick.ids.iter().for_each(|id| value.put_u32(*id));
         note::put(out, tag::PICK, &value);
     }
@@ -240,9 +259,15 @@ fn put_out(out: &mut BytesMut, outgoing: &Out) {
         let mut value = BytesMut::new();
         value.put_u16(flight.id.get());
         value.put_u8(
-            u8::from(flight.qos) | if flight.retain { RETAIN } else { 0 } | if flight.released { RELEASED } else { 0 },
+            u8::from(flight.qos)
+                | if flight.retain { RETAIN } else { 0 }
+                | if flight.released { RELEASED } else { 0 }
+                | if flight.group.is_some() { SHARED } else { 0 },
         );
         value.put_u64(flight.offset.to_raw());
+        if let Some(group) = flight.group {
+            value.put_slice(&group.to_bytes());
+        }
         flight.ids.iter().for_each(|id| value.put_u32(*id));
         note::put(out, tag::FLIGHT, &value);
     }
@@ -295,6 +320,7 @@ struct Fields {
     last_id: u16,
     dealt: Option<Offset>,
     at: Option<Offset>,
+    took: Took,
 }
 
 impl Fields {
@@ -316,6 +342,7 @@ impl Fields {
                 tag::LAST_ID => fields.last_id = value.try_into().map_or(0, u16::from_be_bytes),
                 tag::DEALT => fields.dealt = offset(value),
                 tag::AT => fields.at = offset(value),
+                tag::TOOK => fields.took.extend(took(value)),
                 _ => {}
             }
         }
@@ -342,6 +369,7 @@ impl Fields {
             subscriptions: self.held.clone(),
             unreleased: self.unreleased.iter().map(taken).collect(),
             out: self.out()?,
+            took: self.took.clone(),
         })
     }
 }
@@ -391,21 +419,33 @@ fn unreleased(value: &[u8]) -> Option<(PacketId, Offset)> {
 fn pick(value: &[u8]) -> Option<SharedPick> {
     let (at, rest) = value.split_first_chunk::<8>()?;
     let (flags, rest) = rest.split_first()?;
-    Some(SharedPick { offset: offset(at)?, qos: level(*flags)?, ids: ids(rest) })
+    let (group, rest) = rest.split_first_chunk()?;
+    Some(SharedPick { group: GroupId::from_bytes(*group), offset: offset(at)?, qos: level(*flags)?, ids: ids(rest) })
 }
 
 fn flight(value: &[u8]) -> Option<Flight> {
     let (id, rest) = value.split_first_chunk()?;
     let (flags, rest) = rest.split_first()?;
     let (at, rest) = rest.split_first_chunk::<8>()?;
+    let (group, rest) = match flags & SHARED {
+        0 => (None, rest),
+        _ => rest.split_first_chunk().map(|(group, rest)| (Some(GroupId::from_bytes(*group)), rest))?,
+    };
     Some(Flight {
         id: PacketId::new(u16::from_be_bytes(*id))?,
+        group,
         qos: level(*flags)?,
         released: flags & RELEASED != 0,
         retain: flags & RETAIN != 0,
         offset: offset(at)?,
         ids: ids(rest),
     })
+}
+
+fn took(value: &[u8]) -> impl Iterator<Item = (Offset, GroupId)> {
+    let number = |bytes: &[u8; 8]| Offset::from_raw(u64::from_be_bytes(*bytes));
+    let (pairs, _) = value.as_chunks::<8>().0.as_chunks::<2>();
+    pairs.iter().map(move |[offset, group]| (number(offset), GroupId::from_bytes(*group)))
 }
 
 fn level(flags: u8) -> Option<Qos> {

@@ -1,6 +1,6 @@
 //! What the journal says of one persistent session.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use hubward_journal::Waiter;
@@ -10,6 +10,7 @@ use hubward_mqtt::{Qos, TopicFilter};
 
 use crate::auth::Owner;
 use crate::inbox::SharedPick;
+use crate::note::GroupId;
 use crate::session::Held;
 
 /// A persistent session as a restart would find it.
@@ -24,6 +25,18 @@ pub(crate) struct Image {
     /// Packet ids of quality of service 2 received and not released.
     pub(crate) unreleased: BTreeMap<u16, Taken>,
     pub(crate) out: Out,
+    /// What of the groups' latest messages it took: sent to it, acknowledged or not.
+    pub(crate) took: Took,
+}
+
+/// Messages of shared subscriptions, each by the subscription and its record.
+pub(crate) type Took = BTreeSet<(Offset, GroupId)>;
+
+/// Drops what is known of messages before `dealt`.
+pub(crate) fn forget_took(took: &mut Took, dealt: Offset) {
+    if took.first().is_some_and(|(first, _)| *first < dealt) {
+        took.retain(|(offset, _)| *offset >= dealt);
+    }
 }
 
 /// The record of a message of quality of service 2 that was received.
@@ -63,6 +76,8 @@ pub(crate) struct Flight {
     /// Received by the client; its release is awaited.
     pub(crate) released: bool,
     pub(crate) retain: bool,
+    /// The shared subscription by which it came, if it came by one.
+    pub(crate) group: Option<GroupId>,
     pub(crate) offset: Offset,
     pub(crate) ids: Vec<u32>,
 }
@@ -93,13 +108,18 @@ pub(crate) enum Change {
 impl Image {
     pub(crate) fn new(owner: Owner, keep: u32, position: Offset) -> Self {
         let out = Out { position, dealt: position, ..Out::default() };
-        Self { owner, keep, expires: None, subscriptions: Vec::new(), unreleased: BTreeMap::new(), out }
+        let (subscriptions, unreleased, took) = (Vec::new(), BTreeMap::new(), Took::new());
+        Self { owner, keep, expires: None, subscriptions, unreleased, out, took }
     }
 
     /// Takes over what the record at `offset` says. [`Ended`](Change::Ended) is for who keeps the image.
     pub(crate) fn apply(&mut self, change: &Change, offset: Offset, waiter: Option<&Arc<Waiter>>) {
         match change {
-            Change::State(image) => self.clone_from(image),
+            Change::State(image) => {
+                let took = std::mem::take(&mut self.took);
+                self.clone_from(image);
+                self.took.extend(took);
+            }
             Change::Ended => {}
             Change::Opened { keep } => {
                 self.keep = *keep;
@@ -107,14 +127,14 @@ impl Image {
             }
             Change::Closed { expires, out } => {
                 self.expires = Some(*expires);
-                self.out.clone_from(out);
+                self.sends(out);
             }
             Change::Subscribed(list) => list.iter().for_each(|held| self.subscribe(held)),
             Change::Unsubscribed(list) => {
                 let gone = |held: &Held| list.iter().any(|(filter, group)| held.is(filter, group.as_deref()));
                 self.subscriptions.retain(|held| !gone(held));
             }
-            Change::Outgoing(out) => self.out.clone_from(out),
+            Change::Outgoing(out) => self.sends(out),
             Change::Received(id) => {
                 self.unreleased.insert(id.get(), Taken { offset, waiter: waiter.cloned() });
             }
@@ -122,6 +142,11 @@ impl Image {
                 self.unreleased.remove(&id.get());
             }
         }
+    }
+
+    fn sends(&mut self, out: &Out) {
+        self.took.extend(out.flights.iter().filter_map(|flight| Some((flight.offset, flight.group?))));
+        self.out.clone_from(out);
     }
 
     fn subscribe(&mut self, held: &Held) {
@@ -150,5 +175,6 @@ impl PartialEq for Image {
             && self.subscriptions == other.subscriptions
             && self.unreleased.keys().eq(other.unreleased.keys())
             && self.out == other.out
+            && self.took == other.took
     }
 }

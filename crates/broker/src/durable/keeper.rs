@@ -2,7 +2,6 @@
 //! be written when it happened.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hubward_journal::{AppendError, Full, Waiter};
@@ -40,14 +39,12 @@ struct Keeper {
     begun_at: u64,
     /// About how large that was.
     size: u64,
-    /// The last written end of what shared subscriptions were dealt.
-    dealt: Offset,
 }
 
 /// Works until `stop`.
 pub(crate) async fn run(shared: Arc<Shared>, restored: Restored, stop: CancellationToken) {
     let begun_at = shared.journal.written_bytes();
-    let mut keeper = Keeper { shared, restored, begun_at, size: 0, dealt: Offset::START };
+    let mut keeper = Keeper { shared, restored, begun_at, size: 0 };
     let mut ticks = tokio::time::interval(ROUND);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut round = 0u32;
@@ -82,7 +79,15 @@ pub(crate) async fn run(shared: Arc<Shared>, restored: Restored, stop: Cancellat
 pub(crate) async fn snapshot(shared: &Arc<Shared>) -> Result<(), AppendError> {
     let pin = shared.journal.pin(PIN, shared.journal.durable());
     let restored = Restored::from(pin, 0);
-    Keeper { shared: shared.clone(), restored, begun_at: 0, size: 0, dealt: Offset::START }.snapshot().await
+    Keeper { shared: shared.clone(), restored, begun_at: 0, size: 0 }.snapshot().await
+}
+
+/// Writes now what was dealt to groups: for tests.
+#[cfg(test)]
+pub(crate) fn note_dealt(shared: &Arc<Shared>) {
+    let pin = shared.journal.pin(PIN, shared.journal.oldest());
+    let restored = Restored::from(pin, 0);
+    Keeper { shared: shared.clone(), restored, begun_at: 0, size: 0 }.note_dealt(true);
 }
 
 impl Keeper {
@@ -100,7 +105,9 @@ impl Keeper {
         let begun = self.shared.journal.append_durable(Event::SnapshotBegun.draft()).await?;
         let mut size = 0;
         let waiter = Waiter::new();
-        let mut end = self.append(Event::Dealt(self.dealt_to()).draft(), &waiter).await?;
+        let dealt = self.dealt_to();
+        let mut end = self.append(Event::Dealt(dealt).draft(), &waiter).await?;
+        self.dealt_is_written(dealt);
         for (session, _) in self.shared.sessions.durable() {
             refresh(&self.shared, &session);
             loop {
@@ -126,16 +133,14 @@ impl Keeper {
         }
         // It is complete only when all of it is durable.
         until_durable(&waiter, end).await?;
-        self.shared.journal.append_durable(Event::SnapshotDone { begun }.draft()).await?;
+        let took = self.shared.sessions.took().clone();
+        self.shared.journal.append_durable(Event::SnapshotDone { begun, took }.draft()).await?;
         debug!(%begun, bytes = size, "a snapshot of the MQTT sessions was written");
-        self.restored = Restored::from(self.shared.journal.pin(PIN, begun), 0);
+        // What was not dealt for good is read again, too.
+        self.restored = Restored::from(self.shared.journal.pin(PIN, begun.min(dealt)), 0);
         (self.begun_at, self.size) = (begun_at, size);
-        // Connections write where they are.
-        self.shared.snapshots.fetch_add(1, Ordering::Relaxed);
         for (_, slot) in self.shared.sessions.durable() {
-            if let Some(slot) = slot {
-                slot.notify.notify_one();
-            }
+            slot.iter().for_each(|slot| slot.ask_to_save());
         }
         Ok(())
     }
@@ -177,7 +182,8 @@ impl Keeper {
             let last = session.inbox().last_shared;
             session.with_image(|image| image.out.dealt).filter(|dealt| last > *dealt)
         });
-        missing.min().unwrap_or(routing.position).min(routing.position)
+        let dealt = missing.min().unwrap_or(routing.position).min(routing.position);
+        dealt.max(routing.shared_written)
     }
 
     /// Writes what was dealt to groups, so that a restart deals little again.
@@ -186,24 +192,39 @@ impl Keeper {
             return;
         }
         if long {
-            for (session, _) in self.shared.sessions.durable() {
-                save_away(&self.shared, &session);
+            for (session, slot) in self.shared.sessions.durable() {
+                match slot {
+                    Some(slot) if is_behind(&session) => slot.ask_to_save(),
+                    Some(_) => {}
+                    None => save_away(&self.shared, &session),
+                }
             }
         }
         let dealt = self.dealt_to();
-        if dealt > self.dealt && self.shared.journal.append(Event::Dealt(dealt).draft(), &Waiter::new()).is_ok() {
-            self.dealt = dealt;
-            let mut routing = self.shared.routing();
-            routing.shared_dealt = routing.position > dealt;
+        if dealt > self.shared.routing().shared_written
+            && self.shared.journal.append(Event::Dealt(dealt).draft(), &Waiter::new()).is_ok()
+        {
+            self.dealt_is_written(dealt);
         }
     }
+
+    fn dealt_is_written(&self, dealt: Offset) {
+        self.shared.sessions.forget_took(dealt);
+        let mut routing = self.shared.routing();
+        routing.shared_written = dealt;
+        routing.shared_dealt = routing.position > dealt;
+    }
+}
+
+/// Whether something was dealt to it that was not written.
+fn is_behind(session: &Session) -> bool {
+    let last_shared = session.inbox().last_shared;
+    session.with_image(|image| last_shared > image.out.dealt).unwrap_or_default()
 }
 
 /// Writes what was dealt to a session without a connection.
 fn save_away(shared: &Shared, session: &Session) {
-    let dealt = session.with_image(|image| image.out.dealt).unwrap_or(Offset::START);
-    let last_shared = session.inbox().last_shared;
-    if last_shared > dealt
+    if is_behind(session)
         && refresh(shared, session)
         && let Some(out) = session.with_image(|image| image.out.clone())
     {

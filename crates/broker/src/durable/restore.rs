@@ -9,7 +9,7 @@ use hubward_model::{Kind, Offset, Record, Timestamp};
 use tracing::{info, warn};
 
 use super::event::Event;
-use super::image::{Change, Image};
+use super::image::{Change, Image, Took, forget_took};
 use crate::note::SessionId;
 use crate::outgoing::{Delivery, Outgoing};
 use crate::retained::Retained;
@@ -44,15 +44,17 @@ pub(crate) async fn restore(shared: &Arc<Shared>) -> Result<Restored, ReadError>
     let everything = journal.pin(PIN, Offset::START);
     let begun = last_snapshot(journal).await?;
     let from = begun.unwrap_or_else(|| journal.oldest());
-    let pin = journal.pin(PIN, from);
-    drop(everything);
     let end = journal.durable();
-    let mut found = Found::new(shared, from);
+    let mut found = Found::new(shared);
     read(journal, from, end, |record| found.take(record)).await?;
     let (sessions, retained, read_bytes) = (found.images.len(), found.retained.count(), found.read);
-    let dealt = found.install(shared, end);
-    if let Some(dealt) = dealt.filter(|dealt| *dealt < end) {
-        read(journal, dealt, end, |record| deal_again(shared, record)).await?;
+    // Where no record says so, nothing was dealt for good.
+    let dealt = found.dealt.unwrap_or(from);
+    let pin = journal.pin(PIN, from.min(dealt));
+    drop(everything);
+    let undealt = found.install(shared, dealt, end);
+    if let Some(Undealt { from, known }) = undealt.filter(|undealt| undealt.from < end) {
+        read(journal, from, end, |record| deal_again(shared, &known, record)).await?;
     }
     if sessions > 0 || retained > 0 {
         info!(sessions, retained, %from, to = %end, "sessions and retained messages were read from the journal");
@@ -68,7 +70,7 @@ async fn last_snapshot(journal: &Journal) -> Result<Option<Offset>, ReadError> {
         let looked =
             journal.look_back(query, |record| matches!(Event::of(record), Some(Event::SnapshotDone { .. }))).await?;
         if let Some(record) = looked.records.first() {
-            let Some(Event::SnapshotDone { begun }) = Event::of(record) else { return Ok(None) };
+            let Some(Event::SnapshotDone { begun, .. }) = Event::of(record) else { return Ok(None) };
             if begun >= journal.oldest() {
                 return Ok(Some(begun));
             }
@@ -103,18 +105,29 @@ struct Found {
     retained: Retained,
     /// The last record of each topic that was published as retained since, whether or not a message is kept.
     touched: HashMap<String, Offset>,
-    dealt: Offset,
+    /// Everything before it was dealt to groups for good. That may be less than the snapshot begins with.
+    dealt: Option<Offset>,
+    /// What members of groups took whose sessions are no more.
+    took: Took,
     read: u64,
 }
 
+/// What may not have been dealt to groups.
+struct Undealt {
+    from: Offset,
+    /// What some member has, or had, of it.
+    known: Took,
+}
+
 impl Found {
-    fn new(shared: &Shared, from: Offset) -> Self {
+    fn new(shared: &Shared) -> Self {
         let options = &shared.options;
         Self {
             images: HashMap::new(),
             retained: Retained::new(options.max_retained, options.max_retained_bytes),
             touched: HashMap::new(),
-            dealt: from,
+            dealt: None,
+            took: Took::new(),
             read: 0,
         }
     }
@@ -126,35 +139,50 @@ impl Found {
             self.retained.keep(&Arc::new(Outgoing::of(record)));
         }
         match Event::of(record) {
-            Some(Event::Session(id, change)) => take_change(&mut self.images, id, change, record.offset),
+            Some(Event::Session(id, change)) => {
+                if let Some(ended) = take_change(&mut self.images, id, change, record.offset) {
+                    self.took.extend(ended.took);
+                }
+            }
             Some(Event::Retained(message)) => {
                 // A later one may stand before its snapshot's copy.
                 if self.touched.get(&message.topic).is_none_or(|offset| *offset < message.offset) {
                     self.retained.keep(&Arc::new(*message));
                 }
             }
-            Some(Event::Dealt(offset)) => self.dealt = self.dealt.max(offset),
-            Some(Event::SnapshotBegun | Event::SnapshotDone { .. }) | None => {}
+            Some(Event::Dealt(offset)) => self.dealt = self.dealt.max(Some(offset)),
+            Some(Event::SnapshotDone { took, .. }) => self.took.extend(took),
+            Some(Event::SnapshotBegun) | None => {}
         }
     }
 
-    /// Puts everything in its place. Answers from where on messages of shared subscriptions must be dealt again.
-    fn install(self, shared: &Shared, end: Offset) -> Option<Offset> {
+    /// Puts everything in its place. Answers what of shared subscriptions must be dealt again.
+    fn install(self, shared: &Shared, dealt: Offset, end: Offset) -> Option<Undealt> {
         let mut is_shared = false;
+        let mut known = self.took;
+        forget_took(&mut known, dealt);
+        shared.sessions.took().clone_from(&known);
         let now = Timestamp::now();
         let mut routing = shared.routing();
         routing.retained = self.retained;
         routing.position = end;
+        routing.shared_written = dealt.min(end);
         for (id, mut image) in self.images {
             let keep = Duration::from_secs(image.keep.into());
             // Who had a connection had it until the process ended, and nobody knows when that was.
             let left = image.expires.map_or(keep, |expires| expires.since(now).min(keep));
+            forget_took(&mut image.took, dealt);
+            known.extend(&image.took);
             if left.is_zero() {
+                shared.sessions.took().extend(image.took);
                 shared.sessions.bury_unseen(&shared.journal, id);
                 continue;
             }
             image.settle();
+            known.extend(image.out.picks.iter().map(|pick| (pick.offset, pick.group)));
             is_shared |= image.is_shared();
+            // What is dealt again is in nothing that was written of it.
+            image.out.dealt = image.out.dealt.min(dealt);
             let state = State::of(&image);
             let (out, had_connection) = (image.out.clone(), image.expires.is_none());
             let session = Session::restored(id, image);
@@ -171,18 +199,21 @@ impl Found {
                 let _ = session.note(&shared.journal, Change::Closed { expires, out });
             }
         }
-        is_shared.then_some(self.dealt)
+        is_shared.then_some(Undealt { from: dealt, known })
     }
 }
 
-/// Applies what a record says of one of several sessions.
-pub(crate) fn take_change(images: &mut HashMap<SessionId, Image>, id: SessionId, change: Change, offset: Offset) {
+/// Applies what a record says of one of several sessions. Answers the one that is no more.
+pub(crate) fn take_change(
+    images: &mut HashMap<SessionId, Image>,
+    id: SessionId,
+    change: Change,
+    offset: Offset,
+) -> Option<Image> {
     match change {
-        Change::State(image) => {
+        Change::Ended => return images.remove(&id),
+        Change::State(image) if !images.contains_key(&id) => {
             images.insert(id, *image);
-        }
-        Change::Ended => {
-            images.remove(&id);
         }
         // Of sessions that are not known nothing is remembered: they ended with their connection.
         change => {
@@ -191,30 +222,26 @@ pub(crate) fn take_change(images: &mut HashMap<SessionId, Image>, id: SessionId,
             }
         }
     }
+    None
 }
 
-/// Gives a message to a member of each group that it concerns, unless that has it: who got it before is not known for
-/// those that were dealt last.
-fn deal_again(shared: &Shared, record: &Record) {
+/// Gives a message to a member of each group that it concerns, unless one has it already.
+fn deal_again(shared: &Shared, known: &Took, record: &Record) {
     if !is_routed(record) {
         return;
     }
     let mut routing = shared.routing();
     let mut hits = Vec::new();
     routing.tree.matches(&record.message.topic, &mut hits);
-    hits.retain(|hit| hit.shared);
+    hits.retain(|hit| hit.group.is_some_and(|group| !known.contains(&(record.offset, group))));
     if hits.is_empty() {
         return;
     }
     let message = Arc::new(Outgoing::of(record));
     for hit in hits {
         let session = hit.subscriber;
-        let in_flight = |image: &mut Image| image.out.flights.iter().any(|flight| flight.offset == record.offset);
-        let delivery = Delivery::merge(&message, session.id, std::iter::once(&hit.options));
-        if let Some(delivery) = delivery
-            && !session.with_image(in_flight).unwrap_or_default()
-        {
-            session.inbox().deal_again(&delivery);
+        if let Some(delivery) = Delivery::merge(&message, session.id, std::iter::once(&hit.options)) {
+            session.inbox().deal_again(&Delivery { group: hit.group, ..delivery });
         }
     }
 }
@@ -225,7 +252,7 @@ pub(crate) fn images(records: &[Record]) -> HashMap<SessionId, Image> {
     let mut images = HashMap::new();
     for record in records {
         if let Some(Event::Session(id, change)) = Event::of(record) {
-            take_change(&mut images, id, change, record.offset);
+            let _ended = take_change(&mut images, id, change, record.offset);
         }
     }
     images

@@ -1,5 +1,5 @@
-//! Crashes at any moment against a model: a sender and a subscriber of quality of service 2, both with persistent sessions
-//! and with the memory that MQTT asks of them. Every message arrives once, in order.
+//! Crashes at any moment against a model: a sender and subscribers of quality of service 2, all with persistent sessions
+//! and with the memory that MQTT asks of them. Every message arrives once, and for one subscriber in order.
 
 use std::sync::{Arc, Mutex};
 
@@ -7,7 +7,7 @@ use hubward_mqtt::Qos;
 use hubward_mqtt::protocol::{Ack, AckKind, Packet, PacketId, Publish};
 use tokio::task::JoinHandle;
 
-use super::durable::{ALL, Raw, ack, connect, receive, subscribe, text};
+use super::durable::{ALL, Raw, ack, connect, connect_as, receive, subscribe, text};
 use super::kit::*;
 use crate::durable::keeper;
 
@@ -21,6 +21,12 @@ impl Chance {
         self.0 ^= self.0 >> 27;
         (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32) % bound
     }
+}
+
+/// The seeds of a run, in order; what a failed test printed last is the one that failed.
+fn seeds() -> impl Iterator<Item = u64> {
+    let last = std::env::var("HUBWARD_SESSION_SEEDS").map_or(8, |text| text.parse().unwrap());
+    (1..=last).inspect(|seed| println!("seed {seed}"))
 }
 
 /// How far the sender's message is, as it knows.
@@ -128,7 +134,7 @@ async fn listen(kit: &Kit, memory: &Arc<Mutex<Memory>>) -> JoinHandle<()> {
 
 #[tokio::test]
 async fn whenever_the_process_dies_every_message_of_quality_of_service_2_arrives_once_and_in_order() {
-    for seed in 1..=8u64 {
+    for seed in seeds() {
         let mut chance = Chance(seed * 0x9e37_79b9);
         let mut kit = Kit::start();
         let memory = Arc::new(Mutex::new(Memory::default()));
@@ -183,5 +189,89 @@ async fn whenever_the_process_dies_every_message_of_quality_of_service_2_arrives
         task.abort();
         assert_eq!(kit.signals(), all, "recorded, seed {seed}");
         assert_eq!(memory.lock().unwrap().taken, all, "taken, seed {seed}");
+    }
+}
+
+/// A member of a group, and its connection while there is one.
+struct Member {
+    client_id: &'static str,
+    memory: Arc<Mutex<Memory>>,
+    task: Option<JoinHandle<()>>,
+}
+
+impl Member {
+    async fn join(kit: &Kit, client_id: &'static str) -> Self {
+        let (mut raw, _) = connect_as(kit, "app", client_id, true).await;
+        subscribe(&mut raw, &format!("$share/group/{ALL}"), Qos::ExactlyOnce).await;
+        Self { client_id, memory: Arc::default(), task: None }
+    }
+
+    async fn listen(&mut self, kit: &Kit) {
+        if self.task.is_none() {
+            let (raw, present) = connect_as(kit, "app", self.client_id, false).await;
+            assert!(present);
+            self.task = Some(tokio::spawn(take(raw, self.memory.clone())));
+        }
+    }
+
+    async fn hang_up(&mut self) {
+        if let Some(task) = self.task.take() {
+            task.abort();
+            let _ = task.await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn whenever_the_process_dies_every_message_of_quality_of_service_2_arrives_once_in_its_group() {
+    for seed in seeds() {
+        let mut chance = Chance(seed * 0x9e37_79b9);
+        let mut kit = Kit::start();
+        let mut members = [Member::join(&kit, "first").await, Member::join(&kit, "second").await];
+        let mut sender = Sender { connection: None, number: 0, stage: Stage::New };
+        sender.step(&kit, true).await;
+        for _ in 0..50 {
+            let member = usize::from(chance.below(2) == 0);
+            match chance.below(12) {
+                0..5 => sender.step(&kit, true).await,
+                5 => sender.step(&kit, false).await,
+                6 | 7 => members[member].listen(&kit).await,
+                8 => members[member].hang_up().await,
+                9 => keeper::note_dealt(&kit.shared),
+                10 => keeper::snapshot(&kit.shared).await.unwrap(),
+                _ => {
+                    let in_order = chance.below(3) == 0;
+                    kit = if in_order {
+                        kit.restart().await
+                    } else {
+                        kit.crash(seed * 131 + chance.below(1 << 20)).await
+                    };
+                    sender.connection = None;
+                    for task in members.iter_mut().filter_map(|member| member.task.take()) {
+                        within(task).await.unwrap();
+                    }
+                }
+            }
+        }
+        let last = sender.number;
+        while sender.number == last {
+            sender.step(&kit, true).await;
+        }
+        for member in &mut members {
+            member.hang_up().await;
+            member.listen(&kit).await;
+        }
+        let taken = || {
+            let all = members.iter().flat_map(|member| member.memory.lock().unwrap().taken.clone());
+            let mut all: Vec<u16> = all.map(|text| text.parse().unwrap()).collect();
+            all.sort_unstable();
+            all
+        };
+        let expected: Vec<u16> = (0..=last).collect();
+        until(|| taken().len() >= expected.len()).await;
+        assert_eq!(taken(), expected, "taken, seed {seed}");
+        for member in &mut members {
+            member.hang_up().await;
+        }
     }
 }
