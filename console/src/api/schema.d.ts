@@ -317,6 +317,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/mqtt/dropped": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show which messages the MQTT broker dropped since the server started: why, how many, when and whose the last one was,
+         *     and what to do.
+         */
+        get: operations["get_mqtt_dropped"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/devices": {
         parameters: {
             query?: never;
@@ -1492,7 +1512,7 @@ export interface components {
          * @description What an alarm is about
          * @enum {string}
          */
-        AlarmKind: "identity_missing" | "identity_recreated" | "identity_rekeyed" | "identity_disabled" | "identity_refused" | "link_stolen" | "many_identities_gone" | "deleted_twice" | "throttled" | "quota_used_up" | "device_cap" | "hub_away" | "hub_gone" | "policy_refused" | "clock_off" | "dead_letters_full" | "backlog_full" | "expired" | "signals_damaged" | "qos0_dropped" | "disk_full" | "journal_full" | "journal_failed" | "device_silent" | "orphans";
+        AlarmKind: "identity_missing" | "identity_recreated" | "identity_rekeyed" | "identity_disabled" | "identity_refused" | "link_stolen" | "many_identities_gone" | "deleted_twice" | "throttled" | "quota_used_up" | "device_cap" | "hub_away" | "hub_gone" | "policy_refused" | "clock_off" | "dead_letters_full" | "backlog_full" | "expired" | "signals_damaged" | "qos0_dropped" | "mqtt_dropped" | "disk_full" | "journal_full" | "journal_failed" | "device_silent" | "orphans";
         /** @description Something that needs somebody's eye. */
         AlarmShow: {
             /** @description Its id. */
@@ -1635,6 +1655,14 @@ export interface components {
             message?: string | null;
             /** @description What to do. */
             remedy?: string | null;
+        };
+        /** @description A client of the MQTT broker: a device, or an app. */
+        ClientName: {
+            /** @description The device's name; its id if it is gone. Null: it is an app. */
+            device?: string | null;
+            device_id?: components["schemas"]["DeviceId"] | null;
+            /** @description The name of the app's API token; its id if it was revoked. Null: it is a device. */
+            app?: string | null;
         };
         /** @description A connection of a device, or a login that was refused. */
         ConnectionRow: {
@@ -2118,6 +2146,35 @@ export interface components {
             orphans: components["schemas"]["DriftOrphan"][];
             /** @description Why the hub could not be asked last, if it could not. */
             last_error?: string | null;
+        };
+        /**
+         * @description Why a message was dropped
+         * @enum {string}
+         */
+        DropReason: "journal_full" | "backlog_full" | "journal_failed" | "not_allowed" | "too_large" | "will" | "journal_gap" | "expired" | "shared_queue_full" | "session_expired" | "empty_to_pycom" | "larger_than_client_takes" | "retained_not_sent" | "retained_full";
+        /** @description What was dropped for one reason. */
+        DroppedRow: {
+            /** @description Why, as the metric `hubward_mqtt_dropped_total` has it. */
+            reason: components["schemas"]["DropReason"];
+            /** @description What was dropped and why, as a clause. */
+            what: string;
+            /** @description What to do. */
+            remedy: string;
+            /**
+             * Format: int64
+             * @description How many.
+             */
+            count: number;
+            /** @description When the last one was. */
+            last_at: components["schemas"]["Timestamp"];
+            last_owner?: components["schemas"]["ClientName"] | null;
+        };
+        /** @description What the MQTT broker dropped since the server started. */
+        DroppedShow: {
+            /** @description When the server started: nothing before it counts. */
+            since: components["schemas"]["Timestamp"];
+            /** @description One for each reason for which something was dropped. */
+            items: components["schemas"]["DroppedRow"][];
         };
         /** @description Signals of one device that an integration gave up because a limit was reached. */
         ExpiredRange: {
@@ -5004,6 +5061,29 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Overview"];
+                };
+            };
+            401: components["responses"]["401"];
+            403: components["responses"]["403"];
+            500: components["responses"]["500"];
+        };
+    };
+    get_mqtt_dropped: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DroppedShow"];
                 };
             };
             401: components["responses"]["401"];

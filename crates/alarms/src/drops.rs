@@ -1,76 +1,119 @@
-//! Signals of QoS 0 that were dropped.
+//! Messages that were dropped by the server's doing, from the broker's own count.
 
-use hubward_model::{DeviceId, Timestamp};
+use std::collections::HashMap;
+
+use hubward_broker::{DropReason, Dropped, Owner};
 use hubward_registry::{Alarm, AlarmKey, AlarmKind};
 
-/// Signals of quality of service 0 that were dropped: nobody sends them again.
+/// What of the broker's count was told.
 #[derive(Default)]
 pub(crate) struct Drops {
+    told: HashMap<AlarmKind, u64>,
+}
+
+/// An alarm, and how many drops it tells of.
+pub(crate) struct Found {
+    pub(crate) alarm: Alarm,
     number: u64,
-    untold: bool,
-    last: Option<(DeviceId, &'static str, Timestamp)>,
 }
 
 impl Drops {
-    /// Messages of a device were dropped. Only those that found no room are meant: the others are refusals of the device's
-    /// own doing.
-    pub(crate) fn note(&mut self, device: &DeviceId, reason: &'static str, count: u64, now: Timestamp) {
-        let Some(why) = why(reason) else { return };
-        self.number += count;
-        self.last = Some((device.clone(), why, now));
-        self.untold = true;
-    }
-
-    /// The alarm, if something was dropped that is not told yet.
-    pub(crate) fn alarm(&self, name: &dyn Fn(&DeviceId) -> String) -> Option<Alarm> {
-        let (device, why, at) = self.last.as_ref().filter(|_| self.untold)?;
-        Some(Alarm {
-            key: AlarmKey::server(AlarmKind::Qos0Dropped),
-            cause: format!(
-                "{} signals of QoS 0 were dropped since the start of the server, the last of {} at {at}: {why}",
-                self.number,
-                name(device)
-            ),
-            remedy: "let devices send with QoS 1, which is sent again; see the journal's limit and the disk with \
-                     'hubward journal info', and what waits with 'hubward integration show'"
-                .to_owned(),
-        })
+    /// The alarms to raise, given what was dropped since the start of the server: where it is more than was told. Only
+    /// what is the server's doing is meant; the rest a client or publisher asked for itself.
+    pub(crate) fn look(&self, dropped: &[Dropped], name: &dyn Fn(&Owner) -> String) -> Vec<Found> {
+        [AlarmKind::Qos0Dropped, AlarmKind::MqttDropped]
+            .into_iter()
+            .filter_map(|kind| {
+                let meant: Vec<&Dropped> = dropped.iter().filter(|one| told_by(one.reason) == Some(kind)).collect();
+                let number = meant.iter().map(|one| one.count).sum();
+                (number > self.told.get(&kind).copied().unwrap_or_default())
+                    .then(|| Found { alarm: alarm(kind, &meant, name), number })
+            })
+            .collect()
     }
 
     /// The alarm was raised.
-    pub(crate) fn told(&mut self) {
-        self.untold = false;
+    pub(crate) fn told(&mut self, found: &Found) {
+        self.told.insert(found.alarm.key.kind, found.number);
     }
 }
 
-fn why(reason: &str) -> Option<&'static str> {
+/// The alarm that tells of a reason, if one does.
+fn told_by(reason: DropReason) -> Option<AlarmKind> {
     match reason {
-        "journal_full" => Some("the journal was full"),
-        "journal_failed" => Some("the journal could not write"),
-        "backlog_full" => Some("as much of it waited for its hub as may"),
-        _ => None,
+        DropReason::JournalFull | DropReason::JournalFailed | DropReason::BacklogFull => Some(AlarmKind::Qos0Dropped),
+        DropReason::Will
+        | DropReason::JournalGap
+        | DropReason::SharedQueueFull
+        | DropReason::RetainedNotSent
+        | DropReason::RetainedFull => Some(AlarmKind::MqttDropped),
+        DropReason::NotAllowed
+        | DropReason::TooLarge
+        | DropReason::Expired
+        | DropReason::SessionExpired
+        | DropReason::EmptyToPycom
+        | DropReason::LargerThanClientTakes => None,
+    }
+}
+
+fn alarm(kind: AlarmKind, meant: &[&Dropped], name: &dyn Fn(&Owner) -> String) -> Alarm {
+    let one = |one: &&Dropped| {
+        let whose = one.last_owner.as_ref().map(|owner| format!(" of {}", name(owner))).unwrap_or_default();
+        format!("{}: {}, the last{whose} at {}", one.reason.what(), one.count, one.last_at)
+    };
+    let causes: Vec<String> = meant.iter().map(one).collect();
+    let remedies: Vec<&str> = meant.iter().map(|one| one.reason.remedy()).collect();
+    Alarm {
+        key: AlarmKey::server(kind),
+        cause: format!("since the start of the server {}", causes.join("; ")),
+        remedy: remedies.join("; "),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use hubward_model::{DeviceId, Timestamp};
+
     use super::*;
+
+    fn dropped(reason: DropReason, count: u64) -> Dropped {
+        let owner = Owner::Device("board".parse::<DeviceId>().unwrap());
+        Dropped { reason, count, last_at: Timestamp::from_millis(0), last_owner: Some(owner) }
+    }
 
     #[test]
     fn only_drops_that_are_the_servers_are_told_and_each_once() {
         let mut drops = Drops::default();
-        let device = DeviceId::random();
-        drops.note(&device, "not_allowed", 5, Timestamp::from_millis(0));
-        assert!(drops.alarm(&DeviceId::to_string).is_none());
-        drops.note(&device, "journal_full", 2, Timestamp::from_millis(1));
-        drops.note(&device, "journal_failed", 3, Timestamp::from_millis(2));
-        let alarm = drops.alarm(&DeviceId::to_string).unwrap();
-        assert!(alarm.cause.starts_with("5 signals of QoS 0"), "{}", alarm.cause);
-        assert!(alarm.cause.ends_with("the journal could not write"), "{}", alarm.cause);
-        drops.told();
-        assert!(drops.alarm(&DeviceId::to_string).is_none());
-        drops.note(&device, "backlog_full", 1, Timestamp::from_millis(3));
-        let alarm = drops.alarm(&DeviceId::to_string).unwrap();
-        assert!(alarm.cause.starts_with("6 signals") && alarm.cause.ends_with("as may"), "{}", alarm.cause);
+        let look = |drops: &Drops, seen: &[Dropped]| drops.look(seen, &Owner::to_string);
+        let mut seen = vec![dropped(DropReason::NotAllowed, 5), dropped(DropReason::Expired, 5)];
+        assert!(look(&drops, &seen).is_empty());
+        seen.extend([dropped(DropReason::JournalFull, 2), dropped(DropReason::JournalFailed, 3)]);
+        let [found] = look(&drops, &seen).try_into().ok().unwrap();
+        assert_eq!(found.alarm.key, AlarmKey::server(AlarmKind::Qos0Dropped));
+        for part in ["had no room: 2, the last of device board at 1970", "could not write: 3, the last"] {
+            assert!(found.alarm.cause.contains(part), "{}", found.alarm.cause);
+        }
+        drops.told(&found);
+        assert!(look(&drops, &seen).is_empty());
+        seen[2].count += 1;
+        seen.push(Dropped { last_owner: None, ..dropped(DropReason::JournalGap, 7) });
+        let [first, second] = look(&drops, &seen).try_into().ok().unwrap();
+        assert_eq!(first.alarm.key.kind, AlarmKind::Qos0Dropped);
+        assert_eq!(second.alarm.key.kind, AlarmKind::MqttDropped);
+        assert!(second.alarm.cause.contains("cannot be read: 7, the last at 1970"), "{}", second.alarm.cause);
+        assert!(second.alarm.remedy.contains("journal.history"), "{}", second.alarm.remedy);
+        drops.told(&second);
+        assert_eq!(look(&drops, &seen).len(), 1, "the other one is not told yet");
+    }
+
+    #[test]
+    fn whatever_else_is_dropped_for_subscribers_is_told_by_its_reason() {
+        for reason in DropReason::ALL {
+            let found = Drops::default().look(&[dropped(*reason, 1)], &Owner::to_string);
+            assert_eq!(found.first().map(|found| found.alarm.key.kind), told_by(*reason), "{reason}");
+            for one in found {
+                assert!(one.alarm.cause.contains(reason.what()) && one.alarm.remedy == reason.remedy(), "{reason}");
+            }
+        }
     }
 }

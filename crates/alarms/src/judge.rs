@@ -1,4 +1,4 @@
-//! Looks at what the parts tell of themselves, and raises what must be open: a journal that takes nothing, dropped signals,
+//! Looks at what the parts tell of themselves, and raises what must be open: a journal that takes nothing, dropped messages,
 //! devices with too many dead letters, hubs that slow us down, devices that are silent.
 
 use std::collections::HashSet;
@@ -6,13 +6,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hubward_broker::{BrokerEvent, Owner};
+use hubward_broker::{Dropped, Owner};
 use hubward_journal::{Files, Health, Journal};
 use hubward_model::{DeviceId, Timestamp};
 use hubward_registry::{Alarm, AlarmKey, Registry};
 use hubward_relay::RelayHandle;
-use tokio::sync::broadcast::Receiver;
-use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
@@ -36,6 +34,8 @@ pub struct Sources {
     pub journal: Journal,
     /// The hubs.
     pub relay: RelayHandle,
+    /// What the broker dropped since the start.
+    pub dropped: Box<dyn Fn() -> Vec<Dropped> + Send + Sync>,
     /// Who is silent.
     pub habits: Arc<Habits>,
     /// The file system of the data folder.
@@ -64,9 +64,8 @@ impl Judge {
         Self { from, floor, drops: Drops::default(), throttled: Throttled::default(), full_since: None, failing: false }
     }
 
-    /// Looks every few seconds, and hears the broker's `events`, until `stop` or the end of the broker; then saves what was
-    /// learned.
-    pub async fn run(mut self, mut events: Receiver<BrokerEvent>, stop: CancellationToken) {
+    /// Looks every few seconds until `stop`; then saves what was learned.
+    pub async fn run(mut self, stop: CancellationToken) {
         let mut look = tokio::time::interval(LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut tidied = Instant::now();
@@ -80,14 +79,6 @@ impl Judge {
                         self.tidy().await;
                     }
                 }
-                event = events.recv() => match event {
-                    Ok(BrokerEvent::Dropped { owner: Owner::Device(device), reason, count }) => {
-                        self.drops.note(&device, reason, count, Timestamp::now());
-                    }
-                    // What was missed counts in the metrics; the alarm names what it saw.
-                    Ok(_) | Err(RecvError::Lagged(_)) => {}
-                    Err(RecvError::Closed) => break,
-                },
             }
         }
         self.tidy().await;
@@ -99,9 +90,9 @@ impl Judge {
         let facts = self.facts().await;
         let judged = rules::judge(&facts, &|device| self.name(device));
         let mut failed = self.settle(judged).await;
-        if let Some(alarm) = self.drops.alarm(&|device| self.name(device)) {
-            match self.from.registry.raise_alarm(alarm).await {
-                Ok(()) => self.drops.told(),
+        for found in self.drops.look(&(self.from.dropped)(), &|owner| self.owner(owner)) {
+            match self.from.registry.raise_alarm(found.alarm.clone()).await {
+                Ok(()) => self.drops.told(&found),
                 Err(error) => failed = Some(error),
             }
         }
@@ -192,6 +183,15 @@ impl Judge {
         }
         if let Err(error) = self.from.registry.tidy_alarms().await {
             tracing::warn!(%error, "alarms about what is gone were not cleared; they are with the next try");
+        }
+    }
+
+    fn owner(&self, owner: &Owner) -> String {
+        match owner {
+            Owner::Device(device) => self.name(device),
+            Owner::App(token) => {
+                self.from.registry.token_name(token).map_or_else(|| owner.to_string(), |name| format!("app {name}"))
+            }
         }
     }
 

@@ -4,7 +4,7 @@
 //! can say, because it shows only in what several of them tell:
 //!
 //! - [`Judge`]: looks at everything every few seconds, raises what is so and clears what is over; `rules` say what must be
-//!   open, given what was seen, and `drops` count signals of QoS 0 that nobody sends again;
+//!   open, given what was seen, and `drops` what of the broker's drops somebody must be told;
 //! - [`Habits`]: how long each device is usually silent, and which is silent for longer; `silence` holds the figures of one;
 //! - [`webhook`]: tells a target of yours of each alarm, in order and signed, until it answers.
 //!

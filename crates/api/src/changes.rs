@@ -1,4 +1,4 @@
-//! What changed between two looks at integrations, hubs, devices, the journal and the webhook: what open pages are told, so
+//! What changed between two looks at integrations, hubs, devices, the journal, the webhook and dropped messages: what open pages are told, so
 //! that none has to ask again and again. Whoever runs the server looks ([`Watch::look`]) while somebody listens, and hands on
 //! what was found.
 
@@ -40,6 +40,7 @@ pub struct Watch {
     devices: HashMap<DeviceId, &'static str>,
     server: Option<Server>,
     webhook: Option<Told>,
+    dropped: u64,
     looked: bool,
 }
 
@@ -85,6 +86,10 @@ impl Watch {
         self.look_at_hubs(services, &mut changes).await;
         self.look_at_devices(services, &mut changes);
         self.look_at_server(services, &mut changes).await;
+        let dropped = services.broker.drops().iter().map(|one| one.count).sum();
+        if std::mem::replace(&mut self.dropped, dropped) != dropped {
+            changes.push(ChangeEvent { what: "dropped".to_owned(), ..ChangeEvent::default() });
+        }
         if !std::mem::replace(&mut self.looked, true) {
             changes = vec![everything()];
         }

@@ -17,7 +17,7 @@
 //! - `paging`, `etag`, [`idempotency`]: parts of lists, versions of what is edited, creates that may be repeated
 //!   (`running`: one at a time);
 //! - `headers`, `long_answers`: what is said of every answer, and when long ones end;
-//! - the handlers: [`devices`], [`integrations`], [`dead_letters`], [`alarms`], `silence`,
+//! - the handlers: [`devices`], [`integrations`], [`dead_letters`], `dropped`, [`alarms`], `silence`,
 //!   [`webhook`], [`metrics`], [`signals`], [`events`], `session`,
 //!   [`tokens`], [`users`], `audit`, [`server`], [`health`].
 
@@ -32,6 +32,7 @@ pub mod dead_letters;
 pub mod devices;
 pub mod drafts;
 pub mod drift;
+mod dropped;
 pub mod error;
 mod etag;
 pub mod events;

@@ -9,9 +9,9 @@ use utoipa_axum::routes;
 use crate::services::BODY_BYTES;
 use crate::{ApiError, Services, access, headers, idempotency};
 use crate::{
-    alarms, audit, charts, connections, console, dead_letters, devices, drafts, drift, events, expired, health, hubs,
-    import, integrations, openapi, overview, previews, rotations, server, session, signals, silence, tokens, users,
-    webhook,
+    alarms, audit, charts, connections, console, dead_letters, devices, drafts, drift, dropped, events, expired,
+    health, hubs, import, integrations, openapi, overview, previews, rotations, server, session, signals, silence,
+    tokens, users, webhook,
 };
 
 /// Every route, with what the document says of it. `guarded` is put around those that are not open to strangers.
@@ -25,6 +25,7 @@ pub(crate) fn routes(
         .merge(audit::routes())
         .merge(server::routes())
         .merge(overview::routes())
+        .merge(dropped::routes())
         .merge(devices::routes())
         .merge(rotations::routes())
         .merge(connections::routes())

@@ -19,6 +19,7 @@ use tracing::{info, warn};
 use crate::access::device_of_topic;
 use crate::admission::Admission;
 use crate::auth::{Authenticator, Owner};
+use crate::dropped::Dropped;
 use crate::durable::keeper;
 use crate::durable::restore::{self, Restored};
 use crate::events::BrokerEvent;
@@ -274,6 +275,13 @@ impl BrokerHandle {
     #[must_use]
     pub fn sessions(&self) -> usize {
         self.shared.sessions.count()
+    }
+
+    /// What was dropped since the broker was made: a line for each reason there was. The same is counted in the metric
+    /// `hubward_mqtt_dropped_total`.
+    #[must_use]
+    pub fn drops(&self) -> Vec<Dropped> {
+        self.shared.drops.all()
     }
 
     /// Ends an owner's connections and forgets its sessions and wills: its credentials are gone.

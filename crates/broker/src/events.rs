@@ -42,13 +42,4 @@ pub enum BrokerEvent {
         /// Why.
         reason: &'static str,
     },
-    /// Messages were dropped.
-    Dropped {
-        /// Whose.
-        owner: Owner,
-        /// Why.
-        reason: &'static str,
-        /// How many since the last such event of this connection.
-        count: u64,
-    },
 }

@@ -14,11 +14,11 @@ use hubward_mqtt::Qos;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use crate::dropped::DropReason;
 use crate::durable::Out;
 use crate::note::GroupId;
 use crate::options::{MAX_INBOX, MAX_INBOX_BYTES, MAX_SHARED_PENDING};
 use crate::outgoing::Delivery;
-use crate::stats::{self, drop_reason};
 
 /// Asks a connection to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -113,24 +113,22 @@ pub(crate) struct Inbox {
 }
 
 impl Inbox {
-    /// Takes a message from the router.
-    pub(crate) fn offer(&mut self, delivery: Delivery) {
+    /// Takes a message from the router. An error says why it is dropped.
+    pub(crate) fn offer(&mut self, delivery: Delivery) -> Result<(), DropReason> {
         let offset = delivery.message.offset;
         if delivery.group.is_some() {
             self.last_shared = offset.next();
         }
         let Some(slot) = &self.slot else {
-            if delivery.qos > Qos::AtMostOnce {
-                self.fall_behind(offset, &delivery);
-            }
-            return;
+            return if delivery.qos > Qos::AtMostOnce { self.fall_behind(offset, &delivery) } else { Ok(()) };
         };
         if self.behind.is_some() {
-            self.fall_behind(offset, &delivery);
-        } else if offset < self.tail_from && delivery.group.is_none() {
+            return self.fall_behind(offset, &delivery);
+        }
+        if offset < self.tail_from && delivery.group.is_none() {
             // Read from the journal already.
         } else if self.queue.len() >= MAX_INBOX || self.bytes >= MAX_INBOX_BYTES {
-            self.fall_behind(offset, &delivery);
+            return self.fall_behind(offset, &delivery);
         } else {
             self.bytes += delivery.message.size();
             self.queue.push_back(delivery);
@@ -138,17 +136,18 @@ impl Inbox {
                 slot.notify.notify_one();
             }
         }
+        Ok(())
     }
 
-    fn fall_behind(&mut self, offset: Offset, delivery: &Delivery) {
+    fn fall_behind(&mut self, offset: Offset, delivery: &Delivery) -> Result<(), DropReason> {
         if let Some(pick) = SharedPick::of(delivery) {
             if self.shared.len() >= MAX_SHARED_PENDING {
-                stats::dropped(drop_reason::SHARED_FULL, 1);
-                return;
+                return Err(DropReason::SharedQueueFull);
             }
             self.shared.push_back(pick);
         }
         self.behind.get_or_insert(offset);
+        Ok(())
     }
 
     /// Takes back what a session without a connection has still to send: it is read from the journal, up to `end` and
@@ -163,18 +162,18 @@ impl Inbox {
         self.slot = None;
     }
 
-    /// A message of a shared subscription that no member had: it waits in the journal.
-    pub(crate) fn deal_again(&mut self, delivery: &Delivery) {
-        let Some(pick) = SharedPick::of(delivery).filter(|pick| pick.qos > Qos::AtMostOnce) else { return };
+    /// A message of a shared subscription that no member had: it waits in the journal. An error says why it is dropped.
+    pub(crate) fn deal_again(&mut self, delivery: &Delivery) -> Result<(), DropReason> {
+        let Some(pick) = SharedPick::of(delivery).filter(|pick| pick.qos > Qos::AtMostOnce) else { return Ok(()) };
         let offset = pick.offset;
         self.last_shared = self.last_shared.max(offset.next());
         if self.shared.len() >= MAX_SHARED_PENDING {
-            stats::dropped(drop_reason::SHARED_FULL, 1);
-            return;
+            return Err(DropReason::SharedQueueFull);
         }
         let at = self.shared.partition_point(|pick| pick.offset <= offset);
         self.shared.insert(at, pick);
         self.behind = Some(self.behind.map_or(offset, |behind| behind.min(offset)));
+        Ok(())
     }
 
     /// What it holds, in order.

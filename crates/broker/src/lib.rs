@@ -12,7 +12,7 @@
 //! - `session`: what outlives a connection; `durable`: what of it outlives the process; `inbox`: how messages get from the router to a connection;
 //! - `router`: committed records to subscribers; `tree`, `retained`, `wills`;
 //! - `note`: what the broker writes into a record for itself;
-//! - `stats`: counters.
+//! - [`dropped`](Dropped): what was dropped, and why; `stats`: counters.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests may"))]
 
@@ -21,6 +21,7 @@ pub mod admission;
 pub mod auth;
 mod broker;
 mod connection;
+mod dropped;
 mod durable;
 mod events;
 mod inbox;
@@ -44,5 +45,6 @@ mod tests;
 pub use admission::Admission;
 pub use auth::{Authenticator, ClientKind, Grant, Login, Owner, Refusal};
 pub use broker::{Broker, BrokerError, BrokerHandle, Listener};
+pub use dropped::{DropReason, Dropped};
 pub use events::BrokerEvent;
 pub use options::Options;

@@ -84,7 +84,5 @@ pub(crate) const BUSY_LINGER: Duration = Duration::from_secs(2);
 pub(crate) const FULL_RETRY: Duration = Duration::from_millis(100);
 /// Events kept for a slow listener.
 pub(crate) const EVENT_BACKLOG: usize = 1_024;
-/// Least time between two events about drops of one connection.
-pub(crate) const DROP_EVENT_PAUSE: Duration = Duration::from_secs(1);
 /// How long the journal may not know what a persistent session sent at quality of service 1.
 pub(crate) const SAVE_EVERY: Duration = Duration::from_millis(500);

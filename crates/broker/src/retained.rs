@@ -7,8 +7,8 @@ use std::sync::Arc;
 use hubward_model::Offset;
 use hubward_mqtt::TopicFilter;
 
+use crate::dropped::DropReason;
 use crate::outgoing::Outgoing;
-use crate::stats::{self, drop_reason};
 
 /// The retained messages by topic.
 #[derive(Debug)]
@@ -24,20 +24,21 @@ impl Retained {
         Self { messages: BTreeMap::new(), bytes: 0, max_messages, max_bytes }
     }
 
-    /// Keeps `message` for later subscribers; an empty one clears the topic. At the limit it is not kept, and counted.
-    pub(crate) fn keep(&mut self, message: &Arc<Outgoing>) {
+    /// Keeps `message` for later subscribers; an empty one clears the topic. At the limit it is not kept,
+    /// and the error says so.
+    pub(crate) fn keep(&mut self, message: &Arc<Outgoing>) -> Result<(), DropReason> {
         if let Some(old) = self.messages.remove(&message.topic) {
             self.bytes -= old.size();
         }
         if message.payload.is_empty() {
-            return;
+            return Ok(());
         }
         if self.messages.len() >= self.max_messages || self.bytes + message.size() > self.max_bytes {
-            stats::dropped(drop_reason::RETAINED_FULL, 1);
-            return;
+            return Err(DropReason::RetainedFull);
         }
         self.bytes += message.size();
         self.messages.insert(message.topic.clone(), message.clone());
+        Ok(())
     }
 
     /// How many there are.
@@ -99,28 +100,25 @@ mod tests {
     fn the_last_message_of_each_topic_is_kept_until_an_empty_one() {
         let mut retained = Retained::new(10, 10_000);
         for (topic, payload) in [("a", "0"), ("a/b", "1"), ("a/b", "2"), ("a/c/d", "3"), ("ab", "4"), ("$S/a", "5")] {
-            retained.keep(&message(topic, payload));
+            retained.keep(&message(topic, payload)).unwrap();
         }
         assert_eq!(topics(&retained, "a/#"), ["a", "a/b", "a/c/d"]);
         assert_eq!(topics(&retained, "a/+"), ["a/b"]);
         assert_eq!(topics(&retained, "#"), ["a", "a/b", "a/c/d", "ab"]);
         assert_eq!(topics(&retained, "+/b"), ["a/b"]);
         assert_eq!(retained.matching(&"a/b".parse().unwrap())[0].payload, "2");
-        retained.keep(&message("a/b", ""));
+        retained.keep(&message("a/b", "")).unwrap();
         assert_eq!(topics(&retained, "a/+"), [""; 0]);
     }
 
     #[test]
     fn retained_messages_are_bounded() {
         let mut retained = Retained::new(2, 10_000);
-        for topic in ["a", "b", "c"] {
-            retained.keep(&message(topic, "x"));
-        }
-        assert_eq!(topics(&retained, "#"), ["a", "b"]);
+        let full = Err(DropReason::RetainedFull);
+        let kept = ["a", "b", "c"].map(|topic| retained.keep(&message(topic, "x")));
+        assert_eq!((topics(&retained, "#"), kept), (vec!["a".to_owned(), "b".to_owned()], [Ok(()), Ok(()), full]));
         let mut retained = Retained::new(10, 200);
-        for topic in ["a", "b", "c"] {
-            retained.keep(&message(topic, "x"));
-        }
-        assert_eq!(topics(&retained, "#"), ["a"]);
+        let kept = ["a", "b", "c"].map(|topic| retained.keep(&message(topic, "x")));
+        assert_eq!((topics(&retained, "#"), kept), (vec!["a".to_owned()], [Ok(()), full, full]));
     }
 }

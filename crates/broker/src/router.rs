@@ -7,11 +7,12 @@ use hubward_model::{Kind, Offset, Record};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
+use crate::auth::Owner;
+use crate::dropped::{DropReason, Tally};
 use crate::outgoing::{Delivery, Outgoing};
 use crate::retained::Retained;
 use crate::session::Session;
 use crate::shared::Shared;
-use crate::stats::{self, drop_reason};
 use crate::tree::{Hit, Tree};
 
 /// What decides where a record goes; one lock, held for a whole batch, so that "dealt up to here" is exact.
@@ -29,20 +30,22 @@ pub(crate) struct Routing {
 
 impl Routing {
     /// Deals a batch.
-    fn deal(&mut self, records: &[Record], hits: &mut Vec<Hit<Arc<Session>>>) {
+    fn deal(&mut self, records: &[Record], hits: &mut Vec<Hit<Arc<Session>>>, drops: &Tally) {
         for record in records {
             self.position = record.offset.next();
             if is_routed(record) {
-                self.deal_one(record, hits);
+                self.deal_one(record, hits, drops);
             }
         }
     }
 
-    fn deal_one(&mut self, record: &Record, hits: &mut Vec<Hit<Arc<Session>>>) {
+    fn deal_one(&mut self, record: &Record, hits: &mut Vec<Hit<Arc<Session>>>, drops: &Tally) {
         let mut message = None;
         if record.message.retain {
             let made = Arc::new(Outgoing::of(record));
-            self.retained.keep(&made);
+            if let Err(reason) = self.retained.keep(&made) {
+                drops.note(reason, owner_of(record).as_ref(), 1);
+            }
             message = Some(made);
         }
         if self.tree.is_empty() {
@@ -60,17 +63,29 @@ impl Routing {
         for hit in &hits[..shared] {
             let session = &hit.subscriber;
             if let Some(delivery) = Delivery::merge(&message, session.id, std::iter::once(&hit.options)) {
-                session.inbox().offer(Delivery { group: hit.group, ..delivery });
+                offer(session, Delivery { group: hit.group, ..delivery }, drops);
             }
         }
         for same in hits[shared..].chunk_by(|a, b| Arc::ptr_eq(&a.subscriber, &b.subscriber)) {
             let session = &same[0].subscriber;
             if let Some(delivery) = Delivery::merge(&message, session.id, same.iter().map(|hit| &hit.options)) {
-                session.inbox().offer(delivery);
+                offer(session, delivery, drops);
             }
         }
         hits.clear();
     }
+}
+
+fn offer(session: &Session, delivery: Delivery, drops: &Tally) {
+    let taken = session.inbox().offer(delivery);
+    if let Err(reason) = taken {
+        drops.note(reason, Some(&session.owner), 1);
+    }
+}
+
+/// The device that a record is of or for.
+pub(crate) fn owner_of(record: &Record) -> Option<Owner> {
+    record.device.clone().map(Owner::Device)
 }
 
 /// Whether subscribers may see a record: not the broker's own, and not a test message for one integration.
@@ -87,10 +102,10 @@ pub(crate) async fn run(shared: Arc<Shared>, mut reader: Reader, stop: Cancellat
             chunk = reader.next() => chunk,
         };
         match chunk {
-            Ok(Chunk::Records(records)) => shared.routing().deal(&records, &mut hits),
+            Ok(Chunk::Records(records)) => shared.routing().deal(&records, &mut hits, &shared.drops),
             Ok(Chunk::Gap { from, to }) => {
                 warn!(%from, %to, "records are missing from the journal; subscribers did not get them");
-                stats::dropped(drop_reason::JOURNAL_GAP, from.lag(to));
+                shared.drops.note(DropReason::JournalGap, None, from.lag(to));
                 shared.routing().position = to;
             }
             Err(ReadError::Closed) => return,
@@ -102,5 +117,44 @@ pub(crate) async fn run(shared: Arc<Shared>, mut reader: Reader, stop: Cancellat
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hubward_mqtt::Qos;
+
+    use super::*;
+    use crate::note::{GroupId, SessionId};
+    use crate::options::MAX_SHARED_PENDING;
+
+    #[test]
+    fn what_a_full_member_of_a_group_does_not_get_is_counted_with_its_owner() {
+        let owner = Owner::App("token1".to_owned());
+        let session = Session::new(owner.clone(), SessionId::new(&owner, "away"));
+        let tally = Tally::default();
+        let message = Arc::new(Outgoing {
+            offset: Offset::START,
+            topic: "t".to_owned(),
+            payload: Default::default(),
+            qos: Qos::AtLeastOnce,
+            retain: false,
+            properties: None,
+            publisher: None,
+            expires: None,
+        });
+        let delivery = Delivery {
+            message,
+            qos: Qos::AtLeastOnce,
+            retain: false,
+            ids: Vec::new(),
+            group: Some(GroupId::new("g", "t")),
+            kept: false,
+        };
+        for _ in 0..MAX_SHARED_PENDING + 3 {
+            offer(&session, delivery.clone(), &tally);
+        }
+        let [dropped] = tally.all().try_into().unwrap();
+        assert_eq!((dropped.reason, dropped.count, dropped.last_owner), (DropReason::SharedQueueFull, 3, Some(owner)));
     }
 }

@@ -257,6 +257,11 @@ impl State {
             last_id: image.out.last_id,
         }
     }
+
+    /// Whether something was sent that the client did not say it has.
+    pub(crate) fn has_unanswered(&self) -> bool {
+        self.in_flight.iter().any(|sent| !sent.flight.released)
+    }
 }
 
 #[derive(Debug)]

@@ -11,13 +11,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admission::Admission;
 use crate::auth::{Authenticator, Owner};
+use crate::dropped::{DropReason, Tally};
 use crate::events::BrokerEvent;
 use crate::options::{EVENT_BACKLOG, MAX_CATCH_UP, Options};
 use crate::pool::Pool;
 use crate::retained::Retained;
 use crate::router::Routing;
 use crate::session::{Session, Sessions, State};
-use crate::stats::{self, Stats, drop_reason};
+use crate::stats::Stats;
 use crate::tree::Tree;
 use crate::wills::Wills;
 
@@ -28,6 +29,7 @@ pub(crate) struct Shared {
     admission: OnceLock<Arc<dyn Admission>>,
     pub(crate) pool: Pool,
     pub(crate) stats: Stats,
+    pub(crate) drops: Tally,
     pub(crate) sessions: Sessions,
     routing: Mutex<Routing>,
     pub(crate) wills: Wills,
@@ -73,6 +75,7 @@ impl Shared {
             admission: OnceLock::new(),
             pool: Pool::default(),
             stats: Stats::new(),
+            drops: Tally::default(),
             sessions: Sessions::default(),
             routing: Mutex::new(routing),
             wills: Wills::default(),
@@ -136,8 +139,9 @@ impl Shared {
     pub(crate) fn forget(&self, session: &Arc<Session>) {
         let state = session.take_state();
         self.unsubscribe_all(session, state.as_deref());
-        if session.inbox().clear() {
-            stats::dropped(drop_reason::SESSION_EXPIRED, 1);
+        let unanswered = state.is_some_and(|state| state.has_unanswered());
+        if session.inbox().clear() || unanswered {
+            self.drops.note(DropReason::SessionExpired, Some(&session.owner), 1);
         }
     }
 

@@ -2,25 +2,6 @@
 
 use metrics::{Counter, Gauge, counter, gauge};
 
-/// Why a message did not become a record, or did not reach a subscriber.
-pub(crate) mod drop_reason {
-    pub(crate) const JOURNAL_FULL: &str = "journal_full";
-    /// More of the device waits for a hub than may.
-    pub(crate) const BACKLOG_FULL: &str = "backlog_full";
-    pub(crate) const JOURNAL_FAILED: &str = "journal_failed";
-    pub(crate) const NOT_ALLOWED: &str = "not_allowed";
-    pub(crate) const TOO_LARGE: &str = "too_large";
-    pub(crate) const WILL: &str = "will";
-    pub(crate) const JOURNAL_GAP: &str = "journal_gap";
-    pub(crate) const EXPIRED: &str = "expired";
-    pub(crate) const SHARED_FULL: &str = "shared_queue_full";
-    pub(crate) const SESSION_EXPIRED: &str = "session_expired";
-    pub(crate) const EMPTY_TO_PYCOM: &str = "empty_to_pycom";
-    pub(crate) const PACKET_TOO_LARGE: &str = "larger_than_client_takes";
-    pub(crate) const RETAINED_UNSENT: &str = "retained_not_sent";
-    pub(crate) const RETAINED_FULL: &str = "retained_full";
-}
-
 /// The counters that are used for every message, looked up once.
 #[derive(Debug, Clone)]
 pub(crate) struct Stats {
@@ -55,11 +36,6 @@ impl Stats {
             connections: gauge!("hubward_mqtt_connections"),
         }
     }
-}
-
-/// Counts messages that were dropped.
-pub(crate) fn dropped(reason: &'static str, count: u64) {
-    counter!("hubward_mqtt_dropped_total", "reason" => reason).increment(count);
 }
 
 /// Counts something refused.

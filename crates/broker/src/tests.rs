@@ -2,6 +2,7 @@
 
 mod backpressure;
 mod delivery;
+mod drops;
 mod durable;
 mod kit;
 mod lifecycle;

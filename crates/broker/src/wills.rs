@@ -15,11 +15,11 @@ use tracing::warn;
 
 use crate::access::Access;
 use crate::auth::Owner;
+use crate::dropped::DropReason;
 use crate::note::{Note, SessionId};
 use crate::options::{FULL_RETRY, MAX_DELAYED_WILLS};
 use crate::outgoing::record_qos;
 use crate::shared::Shared;
-use crate::stats::{self, drop_reason};
 
 /// A will with the rights of who left it.
 #[derive(Debug)]
@@ -98,7 +98,7 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
 pub(crate) async fn publish(shared: &Shared, testament: Testament) {
     let Testament { will, access, session } = testament;
     let Some(ingress) = access.ingress(&will.topic, &will.payload, shared.auth.as_ref()) else {
-        stats::dropped(drop_reason::WILL, 1);
+        shared.drops.note(DropReason::Will, Some(&access.owner), 1);
         warn!(owner = %access.owner, "a will was not published: its topic is not its owner's");
         return;
     };
@@ -134,11 +134,11 @@ pub(crate) async fn publish(shared: &Shared, testament: Testament) {
     match tokio::time::timeout(shared.options.drain_limit, append).await {
         Ok(Ok(_)) => {}
         Ok(Err(error)) => {
-            stats::dropped(drop_reason::WILL, 1);
+            shared.drops.note(DropReason::Will, Some(&access.owner), 1);
             warn!(owner = %access.owner, %error, "a will was lost");
         }
         Err(_) => {
-            stats::dropped(drop_reason::WILL, 1);
+            shared.drops.note(DropReason::Will, Some(&access.owner), 1);
             warn!(owner = %access.owner, "a will was lost: the journal is full");
         }
     }

@@ -133,6 +133,12 @@ impl Registry {
         index.apps.values().any(|token| token.id == id && token.expires_at.is_none_or(|end| now < end))
     }
 
+    /// The name of the API token of this id, from memory; expired ones too.
+    #[must_use]
+    pub fn token_name(&self, id: &str) -> Option<String> {
+        self.inner.logins.read().apps.values().find(|token| token.id == id).map(|token| token.name.clone())
+    }
+
     /// Loads all logins, at the start.
     pub(crate) async fn load_logins(&self) -> Result<(), Error> {
         self.inner.logins.stale.store(true, Ordering::SeqCst);

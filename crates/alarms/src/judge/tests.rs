@@ -1,5 +1,8 @@
 use std::collections::HashMap;
 
+use std::sync::Mutex;
+
+use hubward_broker::DropReason;
 use hubward_journal::Options;
 use hubward_journal::testing::{FaultyFiles, Running};
 use hubward_registry::{AlarmEvent, AlarmFilter, AlarmKind, KeySource, RaisedAlarm};
@@ -13,6 +16,7 @@ struct Bench {
     judge: Judge,
     files: FaultyFiles,
     full: bool,
+    dropped: Arc<Mutex<Vec<Dropped>>>,
     relay: Relay,
     /// Another door to the registry's database.
     database: SqliteConnection,
@@ -30,7 +34,10 @@ impl Bench {
         let journal = Running::start(Options::new("/data/journal"), files.shared()).unwrap();
         let relay =
             Relay::start(hubward_relay::Options::default(), registry.clone(), journal.journal.clone()).await.unwrap();
+        let dropped = Arc::new(Mutex::new(Vec::new()));
+        let counted = Arc::clone(&dropped);
         let judge = Judge::new(Sources {
+            dropped: Box::new(move || counted.lock().unwrap().clone()),
             registry,
             journal: journal.journal.clone(),
             relay: relay.handle(),
@@ -39,7 +46,7 @@ impl Bench {
             data: "/data".into(),
         });
         let database = SqliteConnection::connect(&format!("sqlite://{}", file.display())).await.unwrap();
-        Self { judge, files, full: false, relay, database, _journal: journal, _folder: folder }
+        Self { judge, files, full: false, dropped, relay, database, _journal: journal, _folder: folder }
     }
 
     /// Somebody else takes all there is of the disk, or gives it back; the registry cannot write meanwhile.
@@ -113,7 +120,9 @@ async fn an_alarm_that_cannot_be_written_keeps_none_of_the_others_back() {
     let alarm = Alarm { key: over, cause: "it failed".to_owned(), remedy: "mend it".to_owned() };
     bench.judge.from.registry.raise_alarm(alarm).await.unwrap();
     bench.fill_disk(true).await;
-    bench.judge.drops.note(&DeviceId::random(), "journal_full", 3, Timestamp::now());
+    let owner = Some(Owner::App("revoked".to_owned()));
+    let dropped = Dropped { reason: DropReason::JournalFull, count: 3, last_at: Timestamp::now(), last_owner: owner };
+    bench.dropped.lock().unwrap().push(dropped);
     // What is over cannot be ended yet; what is new is open all the same.
     let open = bench.look_until(|open| open.len() == 3).await;
     let kinds: HashSet<AlarmKind> = open.iter().map(|alarm| alarm.key.kind).collect();
@@ -121,5 +130,6 @@ async fn an_alarm_that_cannot_be_written_keeps_none_of_the_others_back() {
     bench.fill_disk(false).await;
     let [dropped] = bench.look_until(|open| open.len() == 1).await.try_into().unwrap();
     assert_eq!(dropped.key.kind, AlarmKind::Qos0Dropped, "it ends when somebody has seen it");
+    assert!(dropped.cause.contains("3, the last of app revoked at"), "{}", dropped.cause);
     bench.stop().await;
 }

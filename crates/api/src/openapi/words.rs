@@ -74,6 +74,11 @@ word!(
     one_of("What an alarm is about", hubward_registry::AlarmKind::ALL.iter().map(|kind| kind.as_str()))
 );
 word!(
+    /// Why a message was dropped.
+    DropReason,
+    one_of("Why a message was dropped", hubward_broker::DropReason::ALL.iter().map(|reason| reason.as_str()))
+);
+word!(
     /// What a user may do.
     Role,
     one_of("What a user may do", hubward_registry::Role::ALL.iter().map(|role| role.as_str()))

@@ -50,7 +50,7 @@ pub struct ConnectionEvent {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ChangeEvent {
     /// `integration`, `hub`, `device`; `devices`: more than are named one by one; `server`: the journal, or the steps of a
-    /// first start; `webhook`; `login`: a wizard's login has come to another stage; `everything`: the first event of each listener, and whenever it is not known what changed.
+    /// first start; `dropped`: the broker dropped messages; `webhook`; `login`: a wizard's login has come to another stage; `everything`: the first event of each listener, and whenever it is not known what changed.
     pub what: String,
     /// Its id; of a hub its host name, of a login its draft.
     pub id: Option<String>,

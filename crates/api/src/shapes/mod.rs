@@ -8,6 +8,7 @@ pub mod dead_letters;
 pub mod devices;
 pub mod drafts;
 pub mod drift;
+pub mod dropped;
 pub mod events;
 pub mod expired;
 pub mod integration_requests;

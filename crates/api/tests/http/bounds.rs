@@ -49,6 +49,7 @@ const READS: &[(&str, Bound)] = &[
     ("/api/v1/keys", Same(&["/api/v1/keys"])),
     ("/api/v1/journal/info", Same(&["/api/v1/journal/info"])),
     ("/api/v1/overview", Same(&["/api/v1/overview"])),
+    ("/api/v1/mqtt/dropped", Same(&["/api/v1/mqtt/dropped"])),
     (
         "/api/v1/devices",
         Same(&[

@@ -6,6 +6,7 @@ mod access;
 mod alarms;
 mod bounds;
 mod changes;
+mod dropped;
 mod handlers;
 mod hubs;
 mod kit;

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::End;
 use super::delivering::CatchUp;
-use super::publishing::{Blocked, Drops, On, Parked};
+use super::publishing::{Blocked, On, Parked};
 use super::wire::{Io, Wire};
 use crate::access::Access;
 use crate::inbox::Slot;
@@ -49,7 +49,6 @@ pub(super) struct Client<S> {
     /// Messages of quality of service 1 and 2 whose last acknowledgement has not left.
     pub(super) unacknowledged: usize,
     pub(super) blocked: Option<Box<Blocked>>,
-    pub(super) drops: Drops,
     /// It is being closed by us: what was read is taken whatever waits.
     pub(super) draining: bool,
     /// Whether a refused topic was logged already: once is enough.
@@ -99,7 +98,6 @@ impl<S: Stream> Client<S> {
             ledger: Ledger::default(),
             unacknowledged: 0,
             blocked: None,
-            drops: Drops::default(),
             draining: false,
             told_refused: false,
             max_in_flight: 1,

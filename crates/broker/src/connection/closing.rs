@@ -7,8 +7,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hubward_model::Timestamp;
-use hubward_mqtt::Version;
 use hubward_mqtt::protocol::{Disconnect, Packet, Reason};
+use hubward_mqtt::{Qos, Version};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
@@ -17,11 +17,12 @@ use super::client::Client;
 use super::outgoing::outgoing;
 use super::publishing::On;
 use super::wire::Io;
+use crate::dropped::DropReason;
 use crate::durable::{Change, Out};
 use crate::events::BrokerEvent;
 use crate::inbox::Control;
 use crate::options::BUSY_LINGER;
-use crate::stats::{self, drop_reason};
+use crate::stats;
 use crate::stream::Stream;
 use crate::wills::{self, Testament};
 
@@ -61,7 +62,7 @@ impl<S: Stream> Client<S> {
             self.advance()?;
             if Instant::now() >= deadline {
                 if self.blocked.as_ref().is_some_and(|blocked| blocked.parked.is_some()) {
-                    self.dropped(drop_reason::JOURNAL_FULL, 1);
+                    self.dropped(DropReason::JournalFull, 1);
                 }
                 warn!(owner = %self.access.owner, "a connection was closed before all it sent could be read");
                 return Ok(());
@@ -157,16 +158,13 @@ impl<S: Stream> Client<S> {
 
     /// Gives the session back, sees to the will, and makes place for the next connection.
     async fn give_back(mut self, end: End) {
-        self.tell_drops();
         let kicked = end == End::Asked(Control::Kicked);
         let keep = self.session_expiry.filter(|_| !kicked);
         self.see_to_the_will(end, keep).await;
         if let Some(time) = keep {
             let waiting = self.pending.iter().chain(self.after_suback.iter().flatten());
-            let retained = waiting.filter(|delivery| delivery.kept).count();
-            if retained > 0 {
-                stats::dropped(drop_reason::RETAINED_UNSENT, retained as u64);
-            }
+            let retained = waiting.filter(|delivery| delivery.kept && delivery.qos > Qos::AtMostOnce).count();
+            self.dropped(DropReason::RetainedNotSent, retained as u64);
             let out = self.put_back();
             let expires = Timestamp::from_millis(Timestamp::now().as_millis().saturating_add(millis(time)));
             // Were it refused, a restart would find the session as the last record of it says.
@@ -178,8 +176,13 @@ impl<S: Stream> Client<S> {
             self.shared.sessions.bury(&self.shared.journal, &self.session);
             self.shared.unsubscribe_all(&self.session, Some(&self.state));
             let mut inbox = self.session.inbox();
-            inbox.clear();
+            let waited = inbox.clear();
             inbox.slot = None;
+            drop(inbox);
+            // A session that ends with its connection because the client wants it so owes nothing.
+            if kicked && self.session_expiry.is_some() && (waited || self.owes()) {
+                self.dropped(DropReason::SessionExpired, 1);
+            }
         }
         if self.shared.sessions.leave(&self.session, &self.slot, keep) {
             self.shared.forget(&self.session);
@@ -202,6 +205,11 @@ impl<S: Stream> Client<S> {
         let (peer, connection) = (self.peer, self.slot.number.load(Ordering::Relaxed));
         self.shared.event(BrokerEvent::Disconnected { owner, peer, connection, reason });
         self.slot.done.cancel();
+    }
+
+    /// Whether the client has still to get something of quality of service 1 or 2.
+    fn owes(&self) -> bool {
+        self.state.has_unanswered() || self.pending.iter().any(|delivery| delivery.qos > Qos::AtMostOnce)
     }
 
     /// What could not be sent stays in the journal for the next connection.

@@ -17,12 +17,13 @@ use tracing::warn;
 use super::End;
 use super::client::Client;
 use super::publishing::Parked;
+use crate::dropped::DropReason;
 use crate::durable::{Change, Flight};
 use crate::options::{MAX_INBOX_BYTES, MAX_OUTPUT, MAX_SUBSCRIPTION_BYTES, MAX_SUBSCRIPTIONS};
 use crate::outgoing::{Delivery, Outgoing};
 use crate::router::is_routed;
 use crate::session::{Held, InFlight};
-use crate::stats::{self, drop_reason};
+use crate::stats;
 use crate::stream::Stream;
 use crate::tree::Options;
 
@@ -101,12 +102,12 @@ impl<S: Stream> Client<S> {
             Some(Ok(Chunk::Records(records))) => catch_up.chunk = Some((records, 0)),
             Some(Ok(Chunk::Gap { from, to })) => {
                 warn!(owner = %self.access.owner, %from, %to, "messages for a session are gone from the journal");
-                stats::dropped(drop_reason::JOURNAL_GAP, 1);
+                self.dropped(DropReason::JournalGap, 1);
                 self.join_router();
             }
             Some(Err(error)) => {
                 warn!(owner = %self.access.owner, %error, "messages for a session cannot be read from the journal");
-                stats::dropped(drop_reason::JOURNAL_GAP, 1);
+                self.dropped(DropReason::JournalGap, 1);
                 let position = self.shared.routing().position;
                 self.session.inbox().caught_up(position);
                 self.catch_up = None;
@@ -210,11 +211,11 @@ impl<S: Stream> Client<S> {
         let Delivery { message, retain, ids, group, .. } = delivery;
         if self.access.is_pycom() && message.payload.is_empty() {
             // An empty message ends the firmware's only I/O thread.
-            stats::dropped(drop_reason::EMPTY_TO_PYCOM, 1);
+            self.dropped(DropReason::EmptyToPycom, 1);
             return;
         }
         if message.remaining(Timestamp::now()) == Some(0) {
-            stats::dropped(drop_reason::EXPIRED, 1);
+            self.dropped(DropReason::Expired, 1);
             return;
         }
         let id = (qos > Qos::AtMostOnce).then(|| self.free_id());
@@ -226,7 +227,7 @@ impl<S: Stream> Client<S> {
             false => self.wire.queue_within(&packet, self.max_packet),
         };
         if !fits {
-            stats::dropped(drop_reason::PACKET_TOO_LARGE, 1);
+            self.dropped(DropReason::LargerThanClientTakes, 1);
             return;
         }
         self.shared.stats.delivered.increment(1);

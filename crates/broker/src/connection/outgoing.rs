@@ -14,13 +14,13 @@ use tracing::{debug, warn};
 use super::End;
 use super::client::Client;
 use super::publishing::Parked;
+use crate::dropped::DropReason;
 use crate::durable::{Change, Out};
 use crate::inbox::{Inbox, SharedPick};
 use crate::options::SAVE_EVERY;
 use crate::outgoing::{Delivery, Outgoing};
 use crate::router::{Routing, is_routed};
 use crate::session::{InFlight, State};
-use crate::stats::{self, drop_reason};
 use crate::stream::Stream;
 
 /// What a session has to send, as of now; retained messages apart, which come with their subscription only.
@@ -106,7 +106,7 @@ impl<S: Stream> Client<S> {
         }
         if missing > 0 {
             warn!(owner = %self.access.owner, count = missing, "messages in flight are gone from the journal");
-            stats::dropped(drop_reason::JOURNAL_GAP, missing);
+            self.dropped(DropReason::JournalGap, missing);
             self.state.in_flight.retain(|sent| sent.flight.released || sent.message.is_some());
         }
     }

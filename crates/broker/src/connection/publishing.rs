@@ -12,13 +12,13 @@ use tracing::{error, warn};
 use super::End;
 use super::client::Client;
 use crate::access::{Ingress, loggable};
+use crate::dropped::DropReason;
 use crate::durable::{Change, Event};
-use crate::events::BrokerEvent;
 use crate::ledger::{Promise, Settled};
 use crate::note::{Note, SessionId};
-use crate::options::{DROP_EVENT_PAUSE, FULL_RETRY, MAX_UNRELEASED};
+use crate::options::{FULL_RETRY, MAX_UNRELEASED};
 use crate::outgoing::record_qos;
-use crate::stats::{self, drop_reason};
+use crate::stats;
 use crate::stream::Stream;
 
 /// What a record takes beside payload and topic, for the budget of uncommitted bytes.
@@ -98,15 +98,7 @@ impl Parked {
 /// Why a record cannot be appended now.
 enum Refused {
     Wait(Box<Parked>, On),
-    Never(Box<Parked>, &'static str),
-}
-
-/// Messages dropped and not yet told.
-#[derive(Debug, Default)]
-pub(super) struct Drops {
-    untold: u64,
-    reason: &'static str,
-    told_at: Option<Instant>,
+    Never(Box<Parked>, DropReason),
 }
 
 impl<S: Stream> Client<S> {
@@ -260,7 +252,7 @@ impl<S: Stream> Client<S> {
             return Err(End::JournalFailed);
         }
         let Some(promise) = settled.promise else {
-            self.dropped(drop_reason::JOURNAL_FAILED, settled.records.into());
+            self.dropped(DropReason::JournalFailed, settled.records.into());
             return Ok(());
         };
         self.undo(promise);
@@ -398,10 +390,10 @@ impl<S: Stream> Client<S> {
             Err(AppendError::Full { .. }) => {
                 Err(Refused::Wait(Box::new(parked), On::Time(Instant::now() + FULL_RETRY)))
             }
-            Err(AppendError::TooLarge { .. }) => Err(Refused::Never(Box::new(parked), drop_reason::TOO_LARGE)),
+            Err(AppendError::TooLarge { .. }) => Err(Refused::Never(Box::new(parked), DropReason::TooLarge)),
             Err(error) => {
                 error!(owner = %self.access.owner, %error, "the journal took nothing");
-                Err(Refused::Never(Box::new(parked), drop_reason::JOURNAL_FAILED))
+                Err(Refused::Never(Box::new(parked), DropReason::JournalFailed))
             }
         }
     }
@@ -425,13 +417,13 @@ impl<S: Stream> Client<S> {
         if parked.is_awaited() {
             return Err(End::Overloaded);
         }
-        let reason = if on == On::Admission { drop_reason::BACKLOG_FULL } else { drop_reason::JOURNAL_FULL };
+        let reason = if on == On::Admission { DropReason::BacklogFull } else { DropReason::JournalFull };
         self.dropped(reason, 1);
         Ok(())
     }
 
     /// The journal will not take a record at all.
-    fn lose(&mut self, parked: &Parked, reason: &'static str) -> Result<(), End> {
+    fn lose(&mut self, parked: &Parked, reason: DropReason) -> Result<(), End> {
         if parked.packets.is_some() {
             return Err(End::JournalFailed);
         }
@@ -441,7 +433,7 @@ impl<S: Stream> Client<S> {
         };
         match (self.version, promise.kind) {
             (Version::V5, AckKind::PubAck | AckKind::PubRec) => {
-                let code = if reason == drop_reason::TOO_LARGE { Reason::QUOTA_EXCEEDED } else { Reason::UNSPECIFIED };
+                let code = if reason == DropReason::TooLarge { Reason::QUOTA_EXCEEDED } else { Reason::UNSPECIFIED };
                 self.unacknowledged += 1;
                 self.ledger.answer(Promise { reason: code, ..promise });
                 Ok(())
@@ -462,7 +454,7 @@ impl<S: Stream> Client<S> {
     /// A message on a topic that is not the client's own.
     fn refuse_topic(&mut self, publish: &Publish) -> Result<(), End> {
         stats::refused("publish_topic");
-        self.dropped(drop_reason::NOT_ALLOWED, 1);
+        self.dropped(DropReason::NotAllowed, 1);
         self.tell_refused("message", &publish.topic);
         let kind = match (self.version, publish.qos) {
             (Version::V5, Qos::AtLeastOnce) => AckKind::PubAck,
@@ -484,27 +476,8 @@ impl<S: Stream> Client<S> {
         }
     }
 
-    /// Counts messages that were dropped, and tells the console, not too often.
-    pub(super) fn dropped(&mut self, reason: &'static str, count: u64) {
-        stats::dropped(reason, count);
-        if self.drops.reason != reason {
-            self.tell_drops();
-            self.drops.reason = reason;
-        }
-        self.drops.untold += count;
-        let now = Instant::now();
-        if self.drops.told_at.is_none_or(|told| now - told >= DROP_EVENT_PAUSE) {
-            self.drops.told_at = Some(now);
-            self.tell_drops();
-        }
-    }
-
-    /// Tells the console what it was not told yet.
-    pub(super) fn tell_drops(&mut self) {
-        let count = std::mem::take(&mut self.drops.untold);
-        if count > 0 {
-            let owner = self.access.owner.clone();
-            self.shared.event(BrokerEvent::Dropped { owner, reason: self.drops.reason, count });
-        }
+    /// Counts messages of the client's, or for it, that are dropped.
+    pub(super) fn dropped(&self, reason: DropReason, count: u64) {
+        self.shared.drops.note(reason, Some(&self.access.owner), count);
     }
 }

@@ -161,6 +161,12 @@ impl Image {
         self.unreleased.retain(|_, taken| !taken.has_failed());
     }
 
+    /// Whether something before `end` may wait for it, or was sent and is not known to have arrived.
+    pub(crate) fn may_wait(&self, end: Offset) -> bool {
+        let unread = !self.subscriptions.is_empty() && self.out.position < end;
+        unread || !self.out.picks.is_empty() || self.out.flights.iter().any(|flight| !flight.released)
+    }
+
     /// Whether a member of a group is among its subscriptions.
     pub(crate) fn is_shared(&self) -> bool {
         self.subscriptions.iter().any(|held| held.group.is_some())

@@ -10,13 +10,15 @@ use tracing::{info, warn};
 
 use super::event::Event;
 use super::image::{Change, Image, Took, forget_took};
+use crate::access::device_of_topic;
+use crate::auth::Owner;
+use crate::dropped::{DropReason, Tally};
 use crate::note::SessionId;
 use crate::outgoing::{Delivery, Outgoing};
 use crate::retained::Retained;
-use crate::router::is_routed;
+use crate::router::{is_routed, owner_of};
 use crate::session::{Session, State};
 use crate::shared::Shared;
-use crate::stats::{self, drop_reason};
 
 /// Name of the pin of what the next start needs.
 pub(crate) const PIN: &str = "mqtt-sessions";
@@ -46,15 +48,15 @@ pub(crate) async fn restore(shared: &Arc<Shared>) -> Result<Restored, ReadError>
     let from = begun.unwrap_or_else(|| journal.oldest());
     let end = journal.durable();
     let mut found = Found::new(shared);
-    read(journal, from, end, |record| found.take(record)).await?;
+    read(shared, from, end, end, |record| found.take(record)).await?;
     let (sessions, retained, read_bytes) = (found.images.len(), found.retained.count(), found.read);
     // Where no record says so, nothing was dealt for good.
     let dealt = found.dealt.unwrap_or(from);
     let pin = journal.pin(PIN, from.min(dealt));
     drop(everything);
     let undealt = found.install(shared, dealt, end);
-    if let Some(Undealt { from, known }) = undealt.filter(|undealt| undealt.from < end) {
-        read(journal, from, end, |record| deal_again(shared, &known, record)).await?;
+    if let Some(undealt) = undealt.filter(|undealt| undealt.from < end) {
+        read(shared, undealt.from, end, from, |record| deal_again(shared, &undealt.known, record)).await?;
     }
     if sessions > 0 || retained > 0 {
         info!(sessions, retained, %from, to = %end, "sessions and retained messages were read from the journal");
@@ -84,15 +86,21 @@ async fn last_snapshot(journal: &Journal) -> Result<Option<Offset>, ReadError> {
     }
 }
 
-/// Gives `take` the records from `from` to before `end`.
-async fn read(journal: &Journal, from: Offset, end: Offset, mut take: impl FnMut(&Record)) -> Result<(), ReadError> {
-    let mut reader = journal.reader(from);
+/// Gives `take` the records from `from` to before `end`. What is missing from `known` on was counted already.
+async fn read(
+    shared: &Shared,
+    from: Offset,
+    end: Offset,
+    known: Offset,
+    mut take: impl FnMut(&Record),
+) -> Result<(), ReadError> {
+    let mut reader = shared.journal.reader(from);
     while reader.position() < end {
         match reader.next().await? {
             Chunk::Records(records) => records.iter().filter(|record| record.offset < end).for_each(&mut take),
             Chunk::Gap { from, to } => {
                 warn!(%from, %to, "records are missing from the journal; what they said of sessions is lost");
-                stats::dropped(drop_reason::JOURNAL_GAP, from.lag(to));
+                shared.drops.note(DropReason::JournalGap, None, from.lag(to.min(known)));
             }
         }
     }
@@ -100,7 +108,8 @@ async fn read(journal: &Journal, from: Offset, end: Offset, mut take: impl FnMut
 }
 
 /// What reading from a snapshot on gives.
-struct Found {
+struct Found<'a> {
+    drops: &'a Tally,
     images: HashMap<SessionId, Image>,
     retained: Retained,
     /// The last record of each topic that was published as retained since, whether or not a message is kept.
@@ -119,10 +128,11 @@ struct Undealt {
     known: Took,
 }
 
-impl Found {
-    fn new(shared: &Shared) -> Self {
+impl<'a> Found<'a> {
+    fn new(shared: &'a Shared) -> Self {
         let options = &shared.options;
         Self {
+            drops: &shared.drops,
             images: HashMap::new(),
             retained: Retained::new(options.max_retained, options.max_retained_bytes),
             touched: HashMap::new(),
@@ -136,7 +146,8 @@ impl Found {
         self.read += (record.message.payload.len() + record.message.topic.len() + record.note.len() + 64) as u64;
         if record.message.retain && is_routed(record) {
             self.touched.insert(record.message.topic.clone(), record.offset);
-            self.retained.keep(&Arc::new(Outgoing::of(record)));
+            let owner = || owner_of(record);
+            self.keep(Outgoing::of(record), owner);
         }
         match Event::of(record) {
             Some(Event::Session(id, change)) => {
@@ -147,12 +158,19 @@ impl Found {
             Some(Event::Retained(message)) => {
                 // A later one may stand before its snapshot's copy.
                 if self.touched.get(&message.topic).is_none_or(|offset| *offset < message.offset) {
-                    self.retained.keep(&Arc::new(*message));
+                    let device = device_of_topic(&message.topic);
+                    self.keep(*message, || device.map(Owner::Device));
                 }
             }
             Some(Event::Dealt(offset)) => self.dealt = self.dealt.max(Some(offset)),
             Some(Event::SnapshotDone { took, .. }) => self.took.extend(took),
             Some(Event::SnapshotBegun) | None => {}
+        }
+    }
+
+    fn keep(&mut self, message: Outgoing, owner: impl FnOnce() -> Option<Owner>) {
+        if let Err(reason) = self.retained.keep(&Arc::new(message)) {
+            self.drops.note(reason, owner().as_ref(), 1);
         }
     }
 
@@ -174,6 +192,9 @@ impl Found {
             forget_took(&mut image.took, dealt);
             known.extend(&image.took);
             if left.is_zero() {
+                if image.may_wait(end) {
+                    self.drops.note(DropReason::SessionExpired, Some(&image.owner), 1);
+                }
                 shared.sessions.took().extend(image.took);
                 shared.sessions.bury_unseen(&shared.journal, id);
                 continue;
@@ -241,7 +262,10 @@ fn deal_again(shared: &Shared, known: &Took, record: &Record) {
     for hit in hits {
         let session = hit.subscriber;
         if let Some(delivery) = Delivery::merge(&message, session.id, std::iter::once(&hit.options)) {
-            session.inbox().deal_again(&Delivery { group: hit.group, ..delivery });
+            let taken = session.inbox().deal_again(&Delivery { group: hit.group, ..delivery });
+            if let Err(reason) = taken {
+                shared.drops.note(reason, Some(&session.owner), 1);
+            }
         }
     }
 }

@@ -8,10 +8,9 @@ use hubward_model::DeviceId;
 use hubward_mqtt::client::{ClientError, ConnectOptions, Event};
 use hubward_mqtt::protocol::{Connect, Packet, PacketId, Publish, Reason};
 use hubward_mqtt::{Qos, Version};
-use tokio::sync::broadcast::error::TryRecvError;
 
 use super::kit::*;
-use crate::{Admission, BrokerEvent, Options};
+use crate::{Admission, DropReason, Options};
 
 /// Waits until the committer is held up in a sync.
 async fn held(kit: &Kit) {
@@ -74,7 +73,6 @@ async fn reading_pauses_at_the_budget_of_a_connection_and_of_the_journal_and_not
         let kit = Kit::with(Options { connection_bytes, ..Options::default() }, |journal| {
             journal.queue_bytes = queue_bytes;
         });
-        let mut events = kit.handle.subscribe_events();
         let mut clients = Vec::new();
         kit.files.hold_syncs();
         for id in ["d1", "d2"] {
@@ -93,14 +91,7 @@ async fn reading_pauses_at_the_budget_of_a_connection_and_of_the_journal_and_not
             let own: Vec<_> = signals.iter().filter(|signal| signal.starts_with(id)).collect();
             assert!(own.iter().enumerate().all(|(n, signal)| signal.starts_with(&format!("{id} {n} "))));
         }
-        loop {
-            match events.try_recv() {
-                Ok(BrokerEvent::Dropped { .. }) => panic!("dropped"),
-                Ok(_) => {}
-                Err(TryRecvError::Empty) => break,
-                Err(error) => panic!("{error}"),
-            }
-        }
+        assert_eq!(kit.dropped(), []);
     }
 }
 
@@ -108,7 +99,6 @@ async fn reading_pauses_at_the_budget_of_a_connection_and_of_the_journal_and_not
 async fn after_the_pause_qos_0_is_dropped_and_counted_while_pings_are_answered() {
     let options = Options { pause_limit: Duration::from_millis(100), connection_bytes: 3_000, ..Options::default() };
     let kit = Kit::with(options, |_| {});
-    let mut events = kit.handle.subscribe_events();
     let mut client = kit.device(Version::V311, "d1").await;
     kit.files.hold_syncs();
     for n in 0..50 {
@@ -117,18 +107,10 @@ async fn after_the_pause_qos_0_is_dropped_and_counted_while_pings_are_answered()
     client.flush().await.unwrap();
     // Answered only when reading goes on.
     within(client.ping()).await.unwrap();
-    let mut dropped = 0;
-    loop {
-        match events.try_recv() {
-            Ok(BrokerEvent::Dropped { count, reason, .. }) => {
-                assert_eq!(reason, "journal_full");
-                dropped += count;
-            }
-            Ok(_) => {}
-            Err(_) => break,
-        }
-    }
-    assert!(dropped > 0);
+    let dropped = kit.dropped();
+    let count = dropped.first().map_or(0, |one| one.1);
+    assert!(count > 0);
+    assert_eq!(dropped, [(DropReason::JournalFull, count, Some(of_device("d1")))]);
     kit.files.release_syncs();
     // Room again: messages are taken again, and what was taken is an unbroken run and a later rest.
     within(async {
@@ -263,21 +245,12 @@ async fn a_device_that_must_wait_for_too_long_is_closed_or_dropped_with_the_reas
     let kit = Kit::with(options, |_| {});
     let slow = Arc::new(Slow { device: tokio::sync::watch::Sender::new(Some("d1".to_owned())) });
     assert!(kit.shared.ask_for_admission(slow.clone()));
-    let mut events = kit.handle.subscribe_events();
     let mut client = kit.device(Version::V5, "d1").await;
     client.send(signal("d1", "dropped")).await.unwrap();
     client.flush().await.unwrap();
     // Answered only when reading goes on.
     within(client.ping()).await.unwrap();
-    let reason = within(async {
-        loop {
-            if let BrokerEvent::Dropped { reason, .. } = events.recv().await.unwrap() {
-                return reason;
-            }
-        }
-    })
-    .await;
-    assert_eq!(reason, "backlog_full");
+    assert_eq!(kit.dropped(), [(DropReason::BacklogFull, 1, Some(of_device("d1")))]);
     client.send(signal("d1", "closed").with_qos(Qos::AtLeastOnce)).await.unwrap();
     client.flush().await.unwrap();
     assert_eq!(within(client.next()).await.unwrap(), Event::Disconnected { reason: Reason::QUOTA_EXCEEDED });

@@ -10,6 +10,7 @@ use hubward_mqtt::protocol::{
 use hubward_mqtt::{Qos, Version};
 
 use super::kit::*;
+use crate::DropReason;
 
 const ALL: &str = "devices/#";
 
@@ -174,7 +175,7 @@ async fn what_a_group_gets_while_nobody_is_there_waits_for_the_one_who_comes_bac
     for number in 0..5 {
         within(device.publish(signal("d1", number).with_qos(Qos::AtLeastOnce))).await.unwrap();
     }
-    until(|| kit.shared.routing().position >= kit.journal.durable()).await;
+    kit.wait_for_router().await;
     let (mut worker, connack) = kit.connect(options()).await;
     assert!(connack.session_present);
     for number in 0..5 {
@@ -210,7 +211,7 @@ async fn a_kept_session_gets_what_came_while_it_was_away_and_nothing_twice() {
                 acknowledgement(&mut device).await;
             }
             // Whoever is back before the last are routed gets those of QoS 0, too.
-            until(|| kit.shared.routing().position >= kit.journal.durable()).await;
+            kit.wait_for_router().await;
             let (again, connack) = kit.connect(options()).await;
             app = again;
             assert!(connack.session_present, "round {round}");
@@ -327,6 +328,7 @@ async fn commands_reach_a_board_on_its_own_topic_and_never_empty() {
         assert_eq!((got.topic.as_str(), got.payload.as_ref()), (down.as_str(), expected));
         assert_eq!((got.qos, got.retain), (Qos::AtMostOnce, false));
     }
+    assert_eq!(kit.dropped(), [(DropReason::EmptyToPycom, 2, Some(of_device("board")))]);
 }
 
 #[tokio::test]
@@ -364,6 +366,7 @@ async fn a_message_past_its_expiry_is_not_sent() {
     tokio::time::sleep(Duration::from_millis(1_100)).await;
     let mut client = kit.connect(options()).await.0;
     assert_eq!(payload(&mut client).await, "fresh");
+    assert_eq!(kit.dropped(), [(DropReason::Expired, 1, Some(of_device("d1")))]);
 }
 
 #[tokio::test]

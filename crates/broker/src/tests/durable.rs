@@ -10,8 +10,8 @@ use tokio::net::TcpStream;
 
 use super::kit::*;
 use crate::durable::restore::images;
-use crate::durable::{Change, Event, Image, keeper};
-use crate::{Options, Owner};
+use crate::durable::{Change, Event, Flight, Image, keeper};
+use crate::{DropReason, Options, Owner};
 
 pub(crate) type Raw = Framed<TcpStream>;
 
@@ -368,8 +368,24 @@ async fn a_session_expires_over_a_downtime_and_one_that_was_connected_is_kept_it
         let state = Event::Session(id, Change::State(Box::new(image)));
         kit.journal.append_durable(state.draft()).await.unwrap();
     }
+    // Another one whose time was up has something that its client never acknowledged.
+    let mut image =
+        Image { expires: Some(Timestamp::from_millis(now - 1)), ..Image::new(owner.clone(), 60, Offset::START) };
+    let flight = Flight {
+        id: id(1),
+        qos: Qos::AtLeastOnce,
+        released: false,
+        retain: false,
+        group: None,
+        offset: Offset::START,
+        ids: vec![],
+    };
+    image.out.flights.push(flight);
+    let state = Event::Session(crate::note::SessionId::new(&owner, "owed"), Change::State(Box::new(image)));
+    kit.journal.append_durable(state.draft()).await.unwrap();
     let kit = kit.crash(0).await;
     assert_eq!(kit.shared.sessions.durable().len(), 2);
+    assert_eq!(kit.dropped(), [(DropReason::SessionExpired, 1, Some(owner.clone()))]);
     let left = |client: &str| {
         let id = crate::note::SessionId::new(&owner, client);
         let sessions = kit.shared.sessions.durable();

@@ -18,7 +18,9 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::shared::Shared;
-use crate::{Authenticator, Broker, BrokerError, BrokerHandle, Grant, Listener, Login, Options, Refusal};
+use crate::{
+    Authenticator, Broker, BrokerError, BrokerHandle, DropReason, Grant, Listener, Login, Options, Owner, Refusal,
+};
 
 /// Longest a test waits for what must happen.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -214,6 +216,16 @@ impl Kit {
         .await
     }
 
+    /// What was dropped: why, how many, and whose the last one was.
+    pub(crate) fn dropped(&self) -> Vec<(DropReason, u64, Option<Owner>)> {
+        self.handle.drops().into_iter().map(|one| (one.reason, one.count, one.last_owner)).collect()
+    }
+
+    /// Waits until the router has dealt all that is durable.
+    pub(crate) async fn wait_for_router(&self) {
+        until(|| self.shared.routing().position >= self.journal.durable()).await;
+    }
+
     /// Waits until the broker has `count` connections.
     pub(crate) async fn wait_for_connections(&self, count: usize) {
         until(|| self.handle.connections() == count).await;
@@ -222,6 +234,10 @@ impl Kit {
 
 pub(crate) fn device(version: Version, id: &str) -> ConnectOptions {
     ConnectOptions::new(version, id).with_login(id, format!("secret-{id}"))
+}
+
+pub(crate) fn of_device(id: &str) -> Owner {
+    Owner::Device(id.parse().unwrap())
 }
 
 /// A signal of device `id`.

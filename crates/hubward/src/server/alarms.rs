@@ -4,7 +4,6 @@ use std::path::Path;
 
 use hubward_alarms::webhook::{Teller, WebhookDoor};
 use hubward_alarms::{Judge, Sources};
-use hubward_broker::BrokerHandle;
 use hubward_iothub::endpoints::HostPolicy;
 use hubward_model::Problem;
 use hubward_registry::{Registry, SecretString};
@@ -15,10 +14,9 @@ use super::PartEnd;
 use crate::config::Settings;
 
 /// Starts to look.
-pub(super) fn judge(from: Sources, broker: &BrokerHandle, stop: CancellationToken, parts: &mut JoinSet<PartEnd>) {
-    let events = broker.subscribe_events();
+pub(super) fn judge(from: Sources, stop: CancellationToken, parts: &mut JoinSet<PartEnd>) {
     parts.spawn(async move {
-        Judge::new(from).run(events, stop).await;
+        Judge::new(from).run(stop).await;
         ("alarms", Ok(()))
     });
 }

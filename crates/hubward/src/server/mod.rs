@@ -114,15 +114,17 @@ impl Server {
         let (activity, habits) = observer::start(&storage, stop_rest.clone(), &mut parts).await?;
         let (known, stop) = (Arc::clone(&activity), stop_rest.clone());
         connections::start(&storage.registry, &broker_handle, known, stop, &mut parts).await?;
+        let dropped = broker_handle.clone();
         let from = hubward_alarms::Sources {
             registry: storage.registry.clone(),
             journal: storage.journal.clone(),
             relay: relay.handle(),
+            dropped: Box::new(move || dropped.drops()),
             habits,
             files: Arc::new(hubward_journal::RealFiles),
             data: settings.data.clone(),
         };
-        alarms::judge(from, &broker_handle, stop_rest.clone(), &mut parts);
+        alarms::judge(from, stop_rest.clone(), &mut parts);
         let told = host_policy("allow_webhook", &settings.allow_webhook, None)?;
         let notifier = alarms::tell(&storage.registry, &settings, told, stop_rest.clone(), &mut parts).await?;
         parts.spawn(overlaps::run(storage.registry.clone(), broker_handle.clone(), stop_rest.clone()));

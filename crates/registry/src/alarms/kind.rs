@@ -89,6 +89,8 @@ kinds! {
     SignalsDamaged = "signals_damaged", "Signals on disk are damaged";
     /// Signals of QoS 0 were dropped.
     Qos0Dropped = "qos0_dropped", "Signals of QoS 0 were dropped";
+    /// Messages for subscribers, or wills, were dropped by the server's doing.
+    MqttDropped = "mqtt_dropped", "Messages for MQTT subscribers were dropped";
     /// The disk, or the share of it that the journal may take, is full.
     DiskFull = "disk_full", "The disk is full";
     /// The journal has reached the limit that was set.
@@ -108,7 +110,12 @@ impl AlarmKind {
     pub const fn is_event(self) -> bool {
         matches!(
             self,
-            Self::IdentityRecreated | Self::IdentityRekeyed | Self::Expired | Self::SignalsDamaged | Self::Qos0Dropped
+            Self::IdentityRecreated
+                | Self::IdentityRekeyed
+                | Self::Expired
+                | Self::SignalsDamaged
+                | Self::Qos0Dropped
+                | Self::MqttDropped
         )
     }
 }
