@@ -285,6 +285,28 @@ describe('the other pages', () => {
     await ada.sees('Nothing matches.')
   })
 
+  it('says on the overview what a subscriber was not sent, how many, whose, and what to do', async () => {
+    const { page } = ada
+    const board = await server.api('POST', '/devices', { name: 'small-board' })
+    await ada.go('/')
+    await page.getByRole('heading', { name: 'Integrations', level: 2 }).waitFor()
+    await server.command(board.id, 'firmware', 'x'.repeat(500))
+    const hangUp = server.listen(board.id, board.password, 200)
+    // The page is not loaded again: the server says that there is something to see.
+    const card = page.locator('section.card', { has: page.getByRole('heading', { name: 'Dropped messages' }) })
+    const row = card.getByRole('row', { name: /^Messages were larger than their subscriber said it takes\./ })
+    await row.waitFor()
+    await hangUp()
+    assert.equal(await row.getByRole('cell').nth(1).innerText(), '1')
+    await row.getByText('Let the subscriber announce a larger maximum packet size').waitFor()
+    await ada.checkAll('overview with dropped messages')
+    await row.getByRole('link', { name: 'small-board' }).click()
+    await page.getByRole('heading', { name: 'small-board', level: 1 }).waitFor()
+    assert.ok((await server.api('GET', '/alarms?state=all')).items.every((alarm) => alarm.kind !== 'mqtt_dropped'), 'it is the client that asked for it')
+    await ada.go('/')
+    await server.api('DELETE', '/devices/small-board')
+  })
+
   it('shows a throttled hub with the time of the next try', async () => {
     const { page } = ada
     await server.fault({ fault: 'quota' })

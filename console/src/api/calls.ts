@@ -27,6 +27,7 @@ export const calls = {
 
   overview: () => take(client.GET('/api/v1/overview')),
   about: () => take(client.GET('/api/v1/about')),
+  dropped: () => take(client.GET('/api/v1/mqtt/dropped')),
   journal: () => take(client.GET('/api/v1/journal/info')),
 
   // Devices

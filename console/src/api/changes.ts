@@ -13,6 +13,7 @@ const shownBy: Record<string, (id: string) => unknown[][]> = {
   devices: () => [['devices'], ['device'], ['connections'], ['overview']],
   server: () => [['overview'], ['journal']],
   webhook: () => [['webhook']],
+  dropped: () => [['dropped']],
 }
 
 /**
@@ -56,7 +57,7 @@ export function useRefetch(filters: Record<string, string>, queryKey: unknown[])
 function keysOf({ kind, data }: ServerEvent): unknown[][] {
   if (kind === 'connection') return [['connections', data.device_id], ['device', data.device_id]]
   if (kind === 'alarm') return [['alarms'], ['overview']]
-  if (kind === 'lagged' || data.what === 'everything') return [...['integration', 'devices', 'hub', 'server', 'webhook'].flatMap((what) => shownBy[what]!('')), ['integration'], ['bound'], ['progress'], ['delivered'], ['alarms']]
+  if (kind === 'lagged' || data.what === 'everything') return [...['integration', 'devices', 'hub', 'server', 'webhook', 'dropped'].flatMap((what) => shownBy[what]!('')), ['integration'], ['bound'], ['progress'], ['delivered'], ['alarms']]
   return shownBy[String(data.what)]?.(String(data.id)) ?? []
 }
 

@@ -10,6 +10,7 @@ export interface Page<T> { items: T[]; next: string | null }
 
 export type Session = Whole<Schemas['SessionShow']>
 export type Overview = Whole<Schemas['Overview']>
+export type ClientName = Whole<Schemas['ClientName']>
 export type About = Whole<Schemas['About']>
 export type DeviceRow = Whole<Schemas['DeviceRow']>
 export type Device = Omit<Whole<Schemas['DeviceShow']>, 'told'> & { told: Told }

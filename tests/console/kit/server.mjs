@@ -110,6 +110,24 @@ export class Server {
     }
   }
 
+  /** Publishes a command that is kept for a device, as an app. */
+  async command(device, name, payload) {
+    const [host, port] = this.ports.mqtt.split(':')
+    const { token } = JSON.parse(fs.readFileSync(`${this.data}.admin.json`, 'utf8'))
+    await run('mosquitto_pub', ['-h', host, '-p', port, '-u', 'app', '-P', token, '-q', '1', '-r', '-t', `devices/${device}/commands/${name}`, '-m', payload], { timeout: PATIENCE })
+  }
+
+  /** Listens for commands as a device that takes packets of so many bytes alone; answers how to end it. */
+  listen(device, secret, bytes) {
+    const [host, port] = this.ports.mqtt.split(':')
+    const listener = spawn('mosquitto_sub', ['-V', '5', '-D', 'connect', 'maximum-packet-size', String(bytes), '-h', host, '-p', port, '-i', device, '-u', device, '-P', secret, '-q', '1', '-t', `devices/${device}/commands/#`], { stdio: 'ignore' })
+    const ended = new Promise((done) => listener.once('exit', done))
+    return () => {
+      listener.kill()
+      return ended
+    }
+  }
+
   async stop() {
     this.process.kill('SIGTERM')
     const late = setTimeout(() => this.process.kill('SIGKILL'), PATIENCE)

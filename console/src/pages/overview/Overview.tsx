@@ -13,6 +13,7 @@ import { Card, Empty, Page, Tile } from '../../ui/Page'
 import { StateOf } from '../../ui/State'
 import { Waiting } from '../../ui/Waiting'
 import { Checklist, stepsDone } from './Checklist'
+import { Dropped } from './Dropped'
 
 const HIDDEN = 'hubward-checklist-hidden'
 
@@ -43,6 +44,7 @@ export default function Overview() {
         </div>
       ) : <Tiles facts={facts} />}
       {!shown && <Trouble facts={facts} />}
+      <Dropped />
       {(!shown || facts.integrations.length > 0) && <IntegrationList integrations={facts.integrations} total={facts.integrations_total} />}
     </Page>
   )

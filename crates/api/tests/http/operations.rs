@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use hubward_api::metrics::{Kind, LABELS, METRICS};
+use hubward_broker::DropReason;
 use hubward_registry::AlarmKind;
 
 /// The sources of all crates, without their tests.
@@ -164,4 +165,11 @@ fn the_document_lists_every_kind_of_alarm_with_what_to_do() {
         let row = found.iter().find(|row| row[0] == kind.as_str()).unwrap();
         assert_eq!(row[2].ends_with("(ends when acknowledged)"), kind.is_event(), "{kind}");
     }
+}
+
+#[test]
+fn the_document_lists_every_reason_for_a_drop_in_the_words_of_the_console() {
+    let found = rows(&operations(), "\n## Dropped messages\n", 3);
+    let words = |reason: &DropReason| [reason.as_str(), reason.what(), reason.remedy()].map(str::to_owned).to_vec();
+    assert_eq!(found, DropReason::ALL.iter().map(words).collect::<Vec<_>>());
 }
