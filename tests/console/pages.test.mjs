@@ -295,9 +295,9 @@ describe('the other pages', () => {
     // The page is not loaded again: the server says that there is something to see.
     const card = page.locator('section.card', { has: page.getByRole('heading', { name: 'Dropped messages' }) })
     const row = card.getByRole('row', { name: /^Messages were larger than their subscriber said it takes\./ })
-    await row.waitFor()
-    await hangUp()
-    assert.equal(await row.getByRole('cell').nth(1).innerText(), '1')
+    await row.waitFor().finally(hangUp)
+    // Once, or more often if it had to connect again.
+    assert.match(await row.getByRole('cell').nth(1).innerText(), /^[1-9]\d*$/)
     await row.getByText('Let the subscriber announce a larger maximum packet size').waitFor()
     await ada.checkAll('overview with dropped messages')
     await row.getByRole('link', { name: 'small-board' }).click()

@@ -59,13 +59,13 @@ fn told_by(reason: DropReason) -> Option<AlarmKind> {
 fn alarm(kind: AlarmKind, meant: &[&Dropped], name: &dyn Fn(&Owner) -> String) -> Alarm {
     let one = |one: &&Dropped| {
         let whose = one.last_owner.as_ref().map(|owner| format!(" of {}", name(owner))).unwrap_or_default();
-        format!("{}: {}, the last{whose} at {}", one.reason.what(), one.count, one.last_at)
+        format!("{} ({}, the last{whose} at {})", one.reason.what(), one.count, one.last_at)
     };
     let causes: Vec<String> = meant.iter().map(one).collect();
     let remedies: Vec<&str> = meant.iter().map(|one| one.reason.remedy()).collect();
     Alarm {
         key: AlarmKey::server(kind),
-        cause: format!("since the start of the server {}", causes.join("; ")),
+        cause: format!("since the start of the server: {}", causes.join("; ")),
         remedy: remedies.join("; "),
     }
 }
@@ -90,7 +90,7 @@ mod tests {
         seen.extend([dropped(DropReason::JournalFull, 2), dropped(DropReason::JournalFailed, 3)]);
         let [found] = look(&drops, &seen).try_into().ok().unwrap();
         assert_eq!(found.alarm.key, AlarmKey::server(AlarmKind::Qos0Dropped));
-        for part in ["had no room: 2, the last of device board at 1970", "could not write: 3, the last"] {
+        for part in ["had no room (2, the last of device board at 1970", "could not write (3, the last"] {
             assert!(found.alarm.cause.contains(part), "{}", found.alarm.cause);
         }
         drops.told(&found);
@@ -100,7 +100,7 @@ mod tests {
         let [first, second] = look(&drops, &seen).try_into().ok().unwrap();
         assert_eq!(first.alarm.key.kind, AlarmKind::Qos0Dropped);
         assert_eq!(second.alarm.key.kind, AlarmKind::MqttDropped);
-        assert!(second.alarm.cause.contains("cannot be read: 7, the last at 1970"), "{}", second.alarm.cause);
+        assert!(second.alarm.cause.contains("cannot be read (7, the last at 1970"), "{}", second.alarm.cause);
         assert!(second.alarm.remedy.contains("journal.history"), "{}", second.alarm.remedy);
         drops.told(&second);
         assert_eq!(look(&drops, &seen).len(), 1, "the other one is not told yet");
