@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use crate::cli::Cli;
 use crate::process::{PATIENCE, Process};
+use crate::reserved::Reserved;
 
 /// A running local hub: its folder outlives its process.
 pub struct Hub {
@@ -18,7 +19,11 @@ pub struct Hub {
     args: Vec<String>,
     process: Option<Process>,
     info: Value,
+    /// Its addresses, while it does not run.
+    reserved: Reserved,
 }
+
+const LISTENERS: [&str; 4] = ["https", "amqps", "amqp", "mqtts"];
 
 impl Hub {
     /// Starts a hub on free ports.
@@ -30,7 +35,7 @@ impl Hub {
     pub async fn start_with(args: &[&str]) -> Result<Self> {
         let folder = tempfile::tempdir().context("make a folder")?;
         let args = args.iter().map(|arg| (*arg).to_owned()).collect();
-        let mut hub = Self { folder, args, process: None, info: Value::Null };
+        let mut hub = Self { folder, args, process: None, info: Value::Null, reserved: Reserved::default() };
         hub.start_again().await?;
         Ok(hub)
     }
@@ -40,7 +45,7 @@ impl Hub {
         let port_file = self.folder.path().join("ports.json");
         let _ = std::fs::remove_file(&port_file);
         let mut args = vec!["local-hub".to_owned()];
-        for listener in ["https", "amqps", "amqp"] {
+        for listener in LISTENERS {
             let address = self.info[listener].as_str().unwrap_or("127.0.0.1:0").to_owned();
             args.extend([format!("--{listener}"), address]);
         }
@@ -51,6 +56,7 @@ impl Hub {
         let info = process.wait_for_file(&port_file).await?;
         self.info = serde_json::from_str(&info).context("read the port file")?;
         self.process = Some(process);
+        self.reserved = Reserved::default();
         Ok(())
     }
 
@@ -178,7 +184,13 @@ impl Hub {
 
     /// Kills it as a power cut would.
     pub fn kill(&mut self) -> Result<()> {
-        self.process.take().context("the hub runs")?.kill()
+        self.process.take().context("the hub runs")?.kill()?;
+        self.keep_addresses()
+    }
+
+    fn keep_addresses(&mut self) -> Result<()> {
+        self.reserved = Reserved::of(LISTENERS.iter().filter_map(|listener| self.info[listener].as_str()))?;
+        Ok(())
     }
 
     /// Stops it in order and waits for a clean end.
@@ -189,6 +201,6 @@ impl Hub {
         if !status.success() {
             bail!("the hub stopped with {status}:\n{}", process.log_text());
         }
-        Ok(())
+        self.keep_addresses()
     }
 }

@@ -27,6 +27,7 @@ pub mod hub_fleet;
 pub mod portal;
 pub mod process;
 pub mod proxy;
+mod reserved;
 pub mod server;
 pub mod world;
 

@@ -8,6 +8,7 @@ use tempfile::TempDir;
 
 use crate::cli::Cli;
 use crate::process::{Process, Surroundings};
+use crate::reserved::Reserved;
 
 /// How a server is started.
 #[derive(Debug, Clone, Default)]
@@ -56,13 +57,15 @@ pub struct Server {
     options: ServerOptions,
     process: Option<Process>,
     ports: Value,
+    /// Its addresses, while it does not run.
+    reserved: Reserved,
 }
 
 impl Server {
     /// Starts a server on free ports with a data folder of its own.
     pub async fn start(options: ServerOptions) -> Result<Self> {
         let folder = tempfile::tempdir().context("make a folder")?;
-        let mut server = Self { folder, options, process: None, ports: Value::Null };
+        let mut server = Self { folder, options, process: None, ports: Value::Null, reserved: Reserved::default() };
         server.start_again().await?;
         Ok(server)
     }
@@ -97,6 +100,7 @@ impl Server {
         let ports = process.wait_for_file(&port_file).await?;
         self.ports = serde_json::from_str(&ports).context("read the port file")?;
         self.process = Some(process);
+        self.reserved = Reserved::default();
         Ok(())
     }
 
@@ -152,7 +156,14 @@ impl Server {
 
     /// Kills it as a power cut would.
     pub fn kill(&mut self) -> Result<()> {
-        self.process.take().context("the server runs")?.kill()
+        self.process.take().context("the server runs")?.kill()?;
+        self.keep_addresses()
+    }
+
+    fn keep_addresses(&mut self) -> Result<()> {
+        let http = self.http().trim_start_matches("http://");
+        self.reserved = Reserved::of([self.mqtt(), http].into_iter().filter(|address| !address.is_empty()))?;
+        Ok(())
     }
 
     /// Stops it in order (SIGTERM) and waits for a clean end.
@@ -163,7 +174,7 @@ impl Server {
         if !status.success() {
             bail!("the server stopped with {status}:\n{}", process.log_text());
         }
-        Ok(())
+        self.keep_addresses()
     }
 
     /// Asks it to stop (SIGTERM) without waiting.

@@ -189,6 +189,7 @@ async fn whenever_the_process_dies_every_message_of_quality_of_service_2_arrives
         task.abort();
         assert_eq!(kit.signals(), all, "recorded, seed {seed}");
         assert_eq!(memory.lock().unwrap().taken, all, "taken, seed {seed}");
+        kit.stop().await;
     }
 }
 
@@ -273,5 +274,6 @@ async fn whenever_the_process_dies_every_message_of_quality_of_service_2_arrives
         for member in &mut members {
             member.hang_up().await;
         }
+        kit.stop().await;
     }
 }
