@@ -39,6 +39,14 @@ enum Stage {
     Received,
 }
 
+/// The process dies, or stops in order, and is started again.
+async fn start_again(kit: Kit, chance: &mut Chance) -> Kit {
+    match chance.below(3) {
+        0 => kit.restart().await,
+        _ => kit.crash(chance.below(1 << 20)).await,
+    }
+}
+
 struct Sender {
     connection: Option<Raw>,
     number: u16,
@@ -162,12 +170,7 @@ async fn whenever_the_process_dies_every_message_of_quality_of_service_2_arrives
                 }
                 10 => keeper::snapshot(&kit.shared).await.unwrap(),
                 _ => {
-                    let in_order = chance.below(3) == 0;
-                    kit = if in_order {
-                        kit.restart().await
-                    } else {
-                        kit.crash(seed * 131 + chance.below(1 << 20)).await
-                    };
+                    kit = start_again(kit, &mut chance).await;
                     sender.connection = None;
                     if let Some(task) = subscriber.take() {
                         within(task).await.unwrap();
@@ -241,12 +244,7 @@ async fn whenever_the_process_dies_every_message_of_quality_of_service_2_arrives
                 9 => keeper::note_dealt(&kit.shared),
                 10 => keeper::snapshot(&kit.shared).await.unwrap(),
                 _ => {
-                    let in_order = chance.below(3) == 0;
-                    kit = if in_order {
-                        kit.restart().await
-                    } else {
-                        kit.crash(seed * 131 + chance.below(1 << 20)).await
-                    };
+                    kit = start_again(kit, &mut chance).await;
                     sender.connection = None;
                     for task in members.iter_mut().filter_map(|member| member.task.take()) {
                         within(task).await.unwrap();
