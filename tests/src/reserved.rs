@@ -40,10 +40,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_reserved_address_refuses_connections_and_goes_to_a_listener_that_names_it() {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        drop(listener);
+        let first = reserve("127.0.0.1:0").unwrap();
+        let address = first.local_addr().unwrap();
         let reserved = Reserved::of([address.to_string().as_str()]).unwrap();
+        drop(first);
         assert!(tokio::net::TcpStream::connect(address).await.is_err());
         let listener = tokio::net::TcpListener::bind(address).await.unwrap();
         drop(reserved);

@@ -1,6 +1,6 @@
-//! What changed between two looks at integrations, hubs, devices, the journal, the webhook and dropped messages: what open pages are told, so
-//! that none has to ask again and again. Whoever runs the server looks ([`Watch::look`]) while somebody listens, and hands on
-//! what was found.
+//! What changed between two looks at integrations, hubs, devices, the journal, the webhook and dropped messages: what open
+//! pages are told, so that none has to ask again and again. Whoever runs the server looks ([`Watch::look`]) while somebody
+//! listens, and hands on what was found.
 
 use std::collections::{BTreeMap, HashMap};
 

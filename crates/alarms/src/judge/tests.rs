@@ -1,5 +1,4 @@
 use std::collections::HashMap;
-
 use std::sync::Mutex;
 
 use hubward_broker::DropReason;
